@@ -1,1 +1,7 @@
-//! x
+//! Everything a Kubernetes API server reports, as a durable ordered log, and served back as live shared state.
+//!
+//! The way of a change: `kubernetes` (bytes) → `actors::watcher` (redact, reconcile) → lane → `actors::publisher` → `log`
+//! → `actors::shared_state` (fold) → `store` → `actors::query` → `http`, `cli`. ARCHITECTURE.md walks it file by file.
+
+pub mod domain;
+pub mod log;
