@@ -1,0 +1,3 @@
+//! What the commands do, apart from parsing their arguments.
+
+pub mod config_cmd;

@@ -1,0 +1,291 @@
+//! The settings as the program uses them. What each one means and why its default is what it is stands in
+//! `config/default.toml`, the only place with default values; no field here has a default of its own, so a setting that
+//! is missing there does not load.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::kafka::{KafkaSettings, TopicsSettings};
+use super::units::{bytes, duration, listen, name_set, unset_when_empty};
+
+/// Everything that can be configured, of one process.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Settings {
+    /// Where the process keeps its own files.
+    pub data_dir: PathBuf,
+    /// Which Kubernetes cluster, and how to reach it.
+    pub cluster: ClusterSettings,
+    /// What to watch in it.
+    pub watch: WatchSettings,
+    /// What never leaves the process.
+    pub redaction: RedactionSettings,
+    /// Where the records go.
+    pub log: LogSettings,
+    /// How to reach Kafka.
+    pub kafka: KafkaSettings,
+    /// Names and properties of the topics.
+    pub topics: TopicsSettings,
+    /// Batches, windows and queues on the way to the log.
+    pub publisher: PublisherSettings,
+    /// Bounds of the in-memory state.
+    pub store: StoreSettings,
+    /// Listen addresses.
+    pub http: HttpSettings,
+    /// Restarts, backoff and deadlines of the actors.
+    pub supervision: SupervisionSettings,
+    /// Faults on purpose.
+    pub chaos: ChaosSettings,
+    /// The process' own log.
+    pub observe: ObserveSettings,
+}
+
+/// `[cluster]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ClusterSettings {
+    /// Which credentials to use.
+    pub mode: ClusterMode,
+    /// First part of every key: `[A-Za-z0-9._-]+`; always set with the Kafka engine.
+    #[serde(with = "unset_when_empty")]
+    pub name: Option<String>,
+    /// The cluster's identity where the uid of kube-system cannot be read.
+    #[serde(with = "unset_when_empty")]
+    pub id: Option<String>,
+    /// Context of the kubeconfig; `None` is its current one.
+    #[serde(with = "unset_when_empty")]
+    pub context: Option<String>,
+    /// Path of the kubeconfig; `None` is `$KUBECONFIG`, then `~/.kube/config`.
+    #[serde(with = "unset_when_empty")]
+    pub kubeconfig: Option<PathBuf>,
+}
+
+/// Where the credentials for the API server come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClusterMode {
+    /// In-cluster when the service account is mounted, else the kubeconfig.
+    Auto,
+    /// The mounted service account only.
+    InCluster,
+    /// The kubeconfig only.
+    Kubeconfig,
+}
+
+/// `[watch]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WatchSettings {
+    /// Watch the whole cluster; read [`WatchSettings::scope`] instead.
+    pub all_namespaces: bool,
+    /// Interval of the light audit, and of the list-only mode.
+    #[serde(with = "duration")]
+    pub poll_interval: Duration,
+    /// Objects a page of a list, 1 to 10,000.
+    pub page_size: u32,
+    /// Longest line of a watch that is taken whole.
+    #[serde(with = "bytes")]
+    pub max_frame_bytes: usize,
+    /// The namespaces by name; read [`WatchSettings::scope`] instead, since `all_namespaces` goes before it.
+    #[serde(with = "name_set")]
+    pub namespaces: BTreeSet<String>,
+    /// `[watch.pods]`
+    pub pods: KindSettings,
+    /// `[watch.services]`
+    pub services: KindSettings,
+    /// `[watch.deployments]`
+    pub deployments: KindSettings,
+    /// `[watch.statefulsets]`
+    pub statefulsets: KindSettings,
+    /// `[watch.configmaps]`
+    pub configmaps: KindSettings,
+    /// `[watch.secrets]`
+    pub secrets: KindSettings,
+    /// `[watch.events]`
+    pub events: KindSettings,
+}
+
+/// The table of one kind, `[watch.pods]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct KindSettings {
+    /// Whether it is watched.
+    pub enabled: bool,
+}
+
+/// The part of the cluster that is watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope<'a> {
+    /// One cluster-wide watch per kind.
+    AllNamespaces,
+    /// A watch per kind and namespace; never empty after loading.
+    Namespaces(&'a BTreeSet<String>),
+}
+
+impl WatchSettings {
+    /// What is watched, with `all_namespaces` resolved.
+    pub fn scope(&self) -> Scope<'_> {
+        if self.all_namespaces { Scope::AllNamespaces } else { Scope::Namespaces(&self.namespaces) }
+    }
+
+    /// Every kind by its plural, as in `[watch.pods]` and `--resources`.
+    pub fn kinds(&self) -> [(&'static str, &KindSettings); 7] {
+        [
+            ("pods", &self.pods),
+            ("services", &self.services),
+            ("deployments", &self.deployments),
+            ("statefulsets", &self.statefulsets),
+            ("configmaps", &self.configmaps),
+            ("secrets", &self.secrets),
+            ("events", &self.events),
+        ]
+    }
+
+    /// The plurals of the kinds to watch.
+    pub fn enabled_kinds(&self) -> impl Iterator<Item = &'static str> {
+        self.kinds().into_iter().filter(|(_, kind)| kind.enabled).map(|(plural, _)| plural)
+    }
+}
+
+/// `[redaction]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RedactionSettings {
+    /// Names of environment variables whose literal value is kept.
+    #[serde(with = "name_set")]
+    pub env_allow: BTreeSet<String>,
+    /// Annotations to drop besides the last-applied family, which the redactor always drops.
+    #[serde(with = "name_set")]
+    pub annotations_deny: BTreeSet<String>,
+    /// `[redaction.configmaps]`
+    pub configmaps: ConfigMapRedaction,
+}
+
+/// `[redaction.configmaps]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ConfigMapRedaction {
+    /// Namespaces whose ConfigMaps keep their values.
+    #[serde(with = "name_set")]
+    pub full_namespaces: BTreeSet<String>,
+}
+
+/// `[log]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LogSettings {
+    /// Which engine keeps the records.
+    pub engine: LogEngine,
+}
+
+/// The engines behind the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogEngine {
+    /// A Kafka cluster.
+    Kafka,
+    /// Keeps nothing beyond the process. Set by tests in code; no layer can ask for it, so that nobody runs on it
+    /// without knowing.
+    #[serde(skip_deserializing)]
+    Memory,
+}
+
+/// `[publisher]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PublisherSettings {
+    /// Events a batch.
+    pub batch_events: usize,
+    /// Bytes a batch.
+    #[serde(with = "bytes")]
+    pub batch_bytes: usize,
+    /// librdkafka's `linger.ms`.
+    #[serde(with = "duration")]
+    pub linger: Duration,
+    /// Unacked events a lane may have.
+    pub lane_events: usize,
+    /// Unacked bytes a lane may have.
+    #[serde(with = "bytes")]
+    pub lane_bytes: usize,
+    /// Unacked bytes of all lanes together.
+    #[serde(with = "bytes")]
+    pub all_lanes_bytes: usize,
+    /// librdkafka's own queue.
+    #[serde(with = "bytes")]
+    pub queue_bytes: usize,
+    /// Largest record, key and value, before compression.
+    #[serde(with = "bytes")]
+    pub max_record_bytes: usize,
+}
+
+/// `[store]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StoreSettings {
+    /// Cap of the state, in compressed bytes.
+    #[serde(with = "bytes")]
+    pub max_bytes: usize,
+    /// How long a Kubernetes Event is kept.
+    #[serde(with = "duration")]
+    pub events_ttl: Duration,
+    /// How many of them at most.
+    pub events_max: usize,
+    /// Changes kept for subscribers that resume.
+    pub ring: usize,
+}
+
+/// `[http]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HttpSettings {
+    /// State, history and watches; loopback.
+    #[serde(with = "listen")]
+    pub api: SocketAddr,
+    /// Probes and metrics.
+    #[serde(with = "listen")]
+    pub ops: SocketAddr,
+}
+
+/// `[supervision]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SupervisionSettings {
+    /// Restarts inside `window` before the supervisor gives up.
+    pub max_restarts: u32,
+    /// Length of the sliding window.
+    #[serde(with = "duration")]
+    pub window: Duration,
+    /// First pause before a restart.
+    #[serde(with = "duration")]
+    pub backoff_min: Duration,
+    /// Longest pause before a restart.
+    #[serde(with = "duration")]
+    pub backoff_max: Duration,
+    /// Silence after which an actor counts as hung.
+    #[serde(with = "duration")]
+    pub hang_limit: Duration,
+    /// From SIGTERM to exit.
+    #[serde(with = "duration")]
+    pub shutdown_deadline: Duration,
+}
+
+/// `[chaos]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ChaosSettings {
+    /// Whether actors may be killed and restarted by hand.
+    pub enabled: bool,
+}
+
+/// `[observe]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ObserveSettings {
+    /// Filter of the process' own log, in the syntax of tracing's `EnvFilter`.
+    pub log: String,
+    /// How a line of it looks.
+    pub format: LogFormat,
+}
+
+/// How the process writes its own log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogFormat {
+    /// Text on a terminal, JSON otherwise.
+    Auto,
+    /// For people.
+    Text,
+    /// For machines.
+    Json,
+}
