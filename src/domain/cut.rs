@@ -180,7 +180,11 @@ impl Cut<'_, '_> {
         text.clone_into(slot);
     }
 
-    fn object<'de, A: MapAccess<'de>>(self, mut map: A, rule_of: &dyn Fn(&Cutter<'_>, &str) -> Rule) -> Result<(), A::Error> {
+    fn object<'de, A: MapAccess<'de>>(
+        self,
+        mut map: A,
+        rule_of: &dyn Fn(&Cutter<'_>, &str) -> Rule,
+    ) -> Result<(), A::Error> {
         let cutter = self.cutter;
         cutter.out.push(b'{');
         let mut first = true;

@@ -99,7 +99,14 @@ pub struct Writer {
 
 impl Writer {
     /// `topic` carries the prefix; `partitions` is its number of partitions as it stands in the log.
-    pub fn new(kind: Kind, topic: Arc<str>, partitions: i32, cluster: &str, writer_epoch: u64, history_epoch: u64) -> Self {
+    pub fn new(
+        kind: Kind,
+        topic: Arc<str>,
+        partitions: i32,
+        cluster: &str,
+        writer_epoch: u64,
+        history_epoch: u64,
+    ) -> Self {
         let group = if kind.group().is_empty() { "core" } else { kind.group() };
         let type_prefix = format!("io.k8s.{group}.{}.{}.", kind.version(), kind.name().to_lowercase());
         let fixed = vec![
@@ -108,7 +115,17 @@ impl Writer {
             ("content-type", Bytes::from_static(b"application/json")),
         ];
         let epoch = Bytes::from(writer_epoch.to_string());
-        Self { kind, topic, partitions, cluster: cluster.to_owned(), writer_epoch, history_epoch, fixed, epoch, type_prefix }
+        Self {
+            kind,
+            topic,
+            partitions,
+            cluster: cluster.to_owned(),
+            writer_epoch,
+            history_epoch,
+            fixed,
+            epoch,
+            type_prefix,
+        }
     }
 
     /// The history epoch records are written under.

@@ -246,8 +246,7 @@ impl Index {
         notes: &mut Vec<Note>,
     ) {
         let Some(known) = self.by_uid.get(uid) else { return };
-        let identity =
-            Identity { namespace: &known.at.namespace, name: &known.at.name, uid, rv: &known.rv };
+        let identity = Identity { namespace: &known.at.namespace, name: &known.at.name, uid, rv: &known.rv };
         let object = redact::last_known(kind, &identity, before.before(&known.at, uid, &known.rv));
         writes.push(Write::Change(Change {
             op: Op::Delete,

@@ -284,7 +284,9 @@ impl<P: Clone + Send + 'static> AckSink for Lane<P> {
             core.settle(seq, generation, &outcome);
             self.generation.store(core.generation, Ordering::Release);
             let has_room = core.bytes < core.limits.bytes && core.entries.len() < core.limits.records;
-            let resend = core.next < core.base + core.entries.len() as u64 && !core.nacked && (was_nacked || !matches!(outcome, Outcome::Acked { .. }));
+            let resend = core.next < core.base + core.entries.len() as u64
+                && !core.nacked
+                && (was_nacked || !matches!(outcome, Outcome::Acked { .. }));
             (was_full && has_room) || resend || core.entries.is_empty()
         };
         if wake {

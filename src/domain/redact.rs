@@ -245,7 +245,9 @@ fn assemble(head: &str, c: Captured, body: &[u8], stub: Option<Stub>) -> Object 
 fn identity_json(c: &Captured) -> Vec<u8> {
     let mut out = b"{\"metadata\":{".to_vec();
     for (i, (key, value)) in
-        [("name", &c.name), ("namespace", &c.namespace), ("uid", &c.uid), ("resourceVersion", &c.rv)].into_iter().enumerate()
+        [("name", &c.name), ("namespace", &c.namespace), ("uid", &c.uid), ("resourceVersion", &c.rv)]
+            .into_iter()
+            .enumerate()
     {
         if i > 0 {
             out.push(b',');

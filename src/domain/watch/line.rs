@@ -40,7 +40,11 @@ pub fn read_line(redactor: &Redactor, line: &str) -> Result<Line, DecodeError> {
             None if kind == "BOOKMARK" => {
                 let bookmark: Bookmark<'_> = serde_json::from_str(raw).map_err(json)?;
                 let rv = bookmark.metadata.resource_version.0;
-                if rv.is_empty() { Err(DecodeError::Missing("resourceVersion")) } else { Ok(Line::Bookmark(Rv::new(&rv))) }
+                if rv.is_empty() {
+                    Err(DecodeError::Missing("resourceVersion"))
+                } else {
+                    Ok(Line::Bookmark(Rv::new(&rv)))
+                }
             }
             None if kind == "ERROR" => {
                 let status: Status<'_> = serde_json::from_str(raw).map_err(json)?;

@@ -363,7 +363,10 @@ impl WatchCore {
             return;
         }
         match (&mut self.state, input) {
-            (State::Listing(Listing { response, .. }) | State::Watching(Watching { response, .. }), Input::Head { status, retry_after }) => {
+            (
+                State::Listing(Listing { response, .. }) | State::Watching(Watching { response, .. }),
+                Input::Head { status, retry_after },
+            ) => {
                 response.status = Some(status);
                 response.retry_after = retry_after;
             }
@@ -508,7 +511,10 @@ impl WatchCore {
     /// The rule that RBAC must grant, as it would be written.
     fn missing_right(&self, verb: &str) -> String {
         let kind = self.kind();
-        let place = self.scope.as_ref().map_or_else(|| "in a ClusterRole".to_owned(), |ns| format!("in a Role of namespace {ns}"));
+        let place = self
+            .scope
+            .as_ref()
+            .map_or_else(|| "in a ClusterRole".to_owned(), |ns| format!("in a Role of namespace {ns}"));
         format!(
             "not allowed to {verb} {}: RBAC needs {{apiGroups: [\"{}\"], resources: [\"{}\"], verbs: [\"list\", \"watch\"]}} {place}",
             kind.plural(),
@@ -533,7 +539,9 @@ impl WatchCore {
             return self.refused(env);
         }
         let body = std::mem::take(&mut l.response).body.freeze();
-        let page = std::str::from_utf8(&body).map_err(|e| redact::DecodeError::Json(e.valid_up_to())).and_then(line::read_page);
+        let page = std::str::from_utf8(&body)
+            .map_err(|e| redact::DecodeError::Json(e.valid_up_to()))
+            .and_then(line::read_page);
         match page {
             Ok(page) => {
                 l.rv.get_or_insert_with(|| page.rv.clone());
@@ -557,7 +565,9 @@ impl WatchCore {
             *cursor += 1;
             let raw = std::str::from_utf8(&body[place.clone()]).unwrap_or_default();
             return match self.redactor.redact(raw) {
-                Ok(object) => Step::Commit(self.report(Wire::Listed, object, Some(&list), capture, writer, before, env, None)),
+                Ok(object) => {
+                    Step::Commit(self.report(Wire::Listed, object, Some(&list), capture, writer, before, env, None))
+                }
                 Err(e) => {
                     self.notices.push(Notice::Undecodable(format!("list item: {e}")));
                     self.failed(format!("an item of a list cannot be read: {e}"), None, env);
@@ -576,7 +586,8 @@ impl WatchCore {
 
     fn list_done(&mut self, list: ListContext, capture: &Capture) -> Step {
         let State::Listing(l) = &mut self.state else { return Step::Idle };
-        let missing = if self.redactor.kind().tracking() == Tracking::Table { capture.index.missing() } else { Vec::new() };
+        let missing =
+            if self.redactor.kind().tracking() == Tracking::Table { capture.index.missing() } else { Vec::new() };
         let suspicious = missing.len() * 2 > capture.index.len() && missing.len() >= MASS_DELETION_MIN;
         if suspicious && l.suspects.is_none() {
             // Rights that shrink, or a stale server, look like this: believe only a second list.
@@ -600,7 +611,8 @@ impl WatchCore {
             self.backoff.reset();
             self.park.reset();
             // The position is applied by the caller before the watch is opened from it.
-            self.state = State::Waiting { until: env.now, then: Then::Watch, parked: false, reason: "list is complete".into() };
+            self.state =
+                State::Waiting { until: env.now, then: Then::Watch, parked: false, reason: "list is complete".into() };
             return Step::Commit(Commit { position, ..Commit::default() });
         };
         let (mut writes, mut notes) = (Vec::new(), Vec::new());
@@ -706,7 +718,14 @@ impl WatchCore {
         self.commit(writes, notes, position, writer, env)
     }
 
-    fn commit(&mut self, writes: Vec<Write>, notes: Vec<Note>, position: Option<Rv>, writer: &Writer, env: Env) -> Commit {
+    fn commit(
+        &mut self,
+        writes: Vec<Write>,
+        notes: Vec<Note>,
+        position: Option<Rv>,
+        writer: &Writer,
+        env: Env,
+    ) -> Commit {
         let mut commit = Commit { notes, position, ..Commit::default() };
         for write in writes {
             match write {
