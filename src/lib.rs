@@ -4,4 +4,6 @@
 //! → `actors::shared_state` (fold) → `store` → `actors::query` → `http`, `cli`. ARCHITECTURE.md walks it file by file.
 
 pub mod domain;
+pub mod kubernetes;
 pub mod log;
+pub mod observe;
