@@ -8,7 +8,7 @@ use super::kind::Kind;
 use super::record::{Headers, InRecord, OutRecord, WRITER_EPOCH_HEADER};
 use super::redact::{Object, Redacted};
 use super::rv::Rv;
-use super::topic::{object_key, partition_of};
+use super::topic::{Marker, object_key, partition_of};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -337,8 +337,10 @@ pub enum Foreign {
 pub fn read_table(record: &InRecord) -> Result<Table<'_>, Foreign> {
     let key = record.key.as_deref().and_then(|k| std::str::from_utf8(k).ok()).ok_or(Foreign::Key)?;
     let epoch = record.writer_epoch().ok_or(Foreign::Epoch)?;
-    if key.starts_with('~') {
-        return Ok(if key.starts_with("~writer/") { Table::WriterMarker(epoch) } else { Table::OtherMarker });
+    match Marker::parse(key.as_bytes()) {
+        Some(Marker::Writer(_)) => return Ok(Table::WriterMarker(epoch)),
+        Some(Marker::Gap(_)) => return Ok(Table::OtherMarker),
+        None => {}
     }
     let Some(value) = record.value.as_deref() else {
         return Ok(Table::Tombstone {
