@@ -1,0 +1,3 @@
+//! The actors: thin carriers of the rules in `domain`, one file each, on top of [`rt`].
+
+pub mod rt;
