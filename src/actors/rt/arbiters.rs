@@ -14,7 +14,8 @@ use tokio::runtime::{Builder, Handle, Runtime};
 
 /// The shared runtime. It is owned by `main`, outlives the system and is never dropped inside of async code.
 pub fn io_runtime(worker_threads: usize) -> io::Result<Arc<Runtime>> {
-    let runtime = Builder::new_multi_thread().worker_threads(worker_threads).thread_name("ae-io").enable_all().build()?;
+    let runtime =
+        Builder::new_multi_thread().worker_threads(worker_threads).thread_name("ae-io").enable_all().build()?;
     Ok(Arc::new(runtime))
 }
 

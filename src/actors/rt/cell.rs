@@ -96,7 +96,10 @@ enum Body<A: Worker> {
     /// The factory has not succeeded yet.
     Unborn(Box<(Context<A>, Mailbox<A>)>),
     /// `fresh` is false when a teardown kept panicking: the actor in there is still the dead one.
-    Born { future: Pin<Box<ContextFut<A, Context<A>>>>, fresh: bool },
+    Born {
+        future: Pin<Box<ContextFut<A, Context<A>>>>,
+        fresh: bool,
+    },
     Buried,
 }
 
@@ -241,7 +244,7 @@ impl<A: Worker> Future for Cell<A> {
                 this.reporter.ended_well = true;
                 if let Some(done) = done {
                     // Nobody waits any more when the shutdown's deadline has passed.
-                    drop(done.send(()));
+                    let _awaited: bool = done.send(()).is_ok();
                 }
                 return Poll::Ready(());
             }
@@ -290,9 +293,10 @@ fn replace_actor<A: Worker>(tag: &Tag, future: &mut Pin<Box<ContextFut<A, Contex
 fn fail_from_inside<A: Worker>(ctx: &mut Context<A>, how: KillHow) {
     match how {
         KillHow::Panic => {
-            ctx.spawn(fut::ready::<()>(()).map(|(), _: &mut A, _: &mut Context<A>| {
-                panic!("chaos: this actor was asked to panic")
-            }));
+            ctx.spawn(
+                fut::ready::<()>(())
+                    .map(|(), _: &mut A, _: &mut Context<A>| panic!("chaos: this actor was asked to panic")),
+            );
         }
         KillHow::Stop => ctx.stop(),
         KillHow::Hang => ctx.wait(fut::wrap_future(std::future::pending())),

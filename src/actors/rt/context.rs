@@ -13,7 +13,9 @@ use actix::dev::{
     AsyncContextParts, ContextParts, Envelope, EnvelopeProxy, Mailbox, MessageResponse as _, OneshotSender, ToEnvelope,
 };
 use actix::fut::{self, ActorFuture};
-use actix::prelude::{Actor, ActorContext, ActorState, Addr, AsyncContext, Handler, Message, SpawnHandle, StreamHandler};
+use actix::prelude::{
+    Actor, ActorContext, ActorState, Addr, AsyncContext, Handler, Message, SpawnHandle, StreamHandler,
+};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
@@ -258,12 +260,7 @@ where
 {
     type Output = ();
 
-    fn poll(
-        self: Pin<&mut Self>,
-        actor: &mut A,
-        ctx: &mut Context<A>,
-        task: &mut std::task::Context<'_>,
-    ) -> Poll<()> {
+    fn poll(self: Pin<&mut Self>, actor: &mut A, ctx: &mut Context<A>, task: &mut std::task::Context<'_>) -> Poll<()> {
         let this = self.get_mut();
         if !this.started {
             this.started = true;

@@ -72,7 +72,8 @@ fn note(info: &PanicHookInfo<'_>) -> bool {
     }
     if tag.is_some() {
         // Unavailable only while the thread is being torn down: then nobody asks for the report either.
-        drop(LAST.try_with(|last| last.try_borrow_mut().map(|mut last| *last = Some(report)).is_ok()));
+        let kept = LAST.try_with(|last| last.try_borrow_mut().map(|mut last| *last = Some(report)).is_ok());
+        let _kept: bool = kept.unwrap_or(false);
     }
     tag.is_some()
 }
@@ -119,8 +120,7 @@ fn message_of(payload: &(dyn Any + Send)) -> String {
 }
 
 fn one_line(text: &str) -> String {
-    let mut line: String =
-        text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MESSAGE_CHARS).collect();
+    let mut line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MESSAGE_CHARS).collect();
     if text.chars().nth(MESSAGE_CHARS).is_some() {
         line.push('…');
     }
