@@ -10,6 +10,7 @@ pub mod lane;
 pub mod narrate;
 pub mod record;
 pub mod redact;
+pub mod restart;
 pub mod rv;
 pub mod topic;
 pub mod watch;

@@ -1,0 +1,3 @@
+//! Types that cross a mailbox.
+
+pub mod life;
