@@ -1,4 +1,9 @@
-//! Everything a Kubernetes API server reports, as a durable ordered log in Kafka, and served back as live shared state.
+//! Everything a Kubernetes API server reports, as a durable ordered log, and served back as live shared state.
+//!
+//! The way of a change: `kubernetes` (bytes) → `actors::watcher` (redact, reconcile) → lane → `actors::publisher` → `log`
+//! → `actors::shared_state` (fold) → `store` → `actors::query` → `http`, `cli`. ARCHITECTURE.md walks it file by file.
 
-pub mod cli;
-pub mod settings;
+pub mod domain;
+pub mod kubernetes;
+pub mod log;
+pub mod observe;

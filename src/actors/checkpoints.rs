@@ -1,0 +1,73 @@
+//! Which checkpoints are due: those whose watermark moved since the last one that the log acked.
+
+use crate::domain::ack::{AckSink, AckToken, Outcome};
+use crate::domain::checkpoint::Checkpoint;
+use crate::domain::record::OutRecord;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// One owner of a checkpoint and its source.
+struct Slot {
+    /// The checkpoint as it would be written now; `None` before there is a watermark.
+    current: Box<dyn Fn() -> Option<Checkpoint> + Send + Sync>,
+    written: Mutex<Written>,
+}
+
+#[derive(Default)]
+struct Written {
+    acked: Option<Checkpoint>,
+    pending: Option<Checkpoint>,
+}
+
+impl AckSink for Slot {
+    fn settle(&self, _: u64, _: u64, outcome: Outcome) {
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let pending = written.pending.take();
+        // A checkpoint that got lost is due again at the next look.
+        if matches!(outcome, Outcome::Acked { .. }) {
+            written.acked = pending;
+        }
+    }
+
+    fn is_current(&self, _: u64) -> bool {
+        true
+    }
+}
+
+/// All checkpoints of this process.
+pub struct Checkpoints {
+    topic: Arc<str>,
+    writer_epoch: u64,
+    slots: Mutex<Vec<Arc<Slot>>>,
+}
+
+impl Checkpoints {
+    /// For the checkpoint topic (with prefix), as the writer of that epoch.
+    pub fn new(topic: Arc<str>, writer_epoch: u64) -> Arc<Self> {
+        Arc::new(Self { topic, writer_epoch, slots: Mutex::new(Vec::new()) })
+    }
+
+    /// Adds an owner.
+    pub fn add(&self, current: impl Fn() -> Option<Checkpoint> + Send + Sync + 'static) {
+        let slot = Slot { current: Box::new(current), written: Mutex::default() };
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::new(slot));
+    }
+
+    /// The records of what is due, with tokens that note when they are durable. At most one is under way per owner.
+    pub fn due(&self, now_ms: i64) -> Vec<(OutRecord, AckToken)> {
+        let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut due = Vec::new();
+        for slot in slots {
+            let Some(current) = (slot.current)() else { continue };
+            {
+                let mut written = slot.written.lock().unwrap_or_else(PoisonError::into_inner);
+                if written.pending.is_some() || written.acked.as_ref() == Some(&current) {
+                    continue;
+                }
+                written.pending = Some(current.clone());
+            }
+            let record = current.record(&self.topic, self.writer_epoch, now_ms);
+            due.push((record, AckToken::new(slot, 0, 0)));
+        }
+        due
+    }
+}

@@ -1,0 +1,211 @@
+//! Writes what the lanes hand over into the log, in order, and checkpoints what came back acked.
+//!
+//! The producer outlives this actor ([`ProducerSlot`]): a publisher that dies must not purge the queue. What it had in
+//! hand itself is dropped with it, which nacks it; the lanes send it again. A fatal producer is purged and replaced.
+
+use super::checkpoints::Checkpoints;
+use super::rt::{self, Context, Worker};
+use crate::domain::ack::{AckToken, Outcome};
+use crate::domain::record::OutRecord;
+use crate::log::{Log, LogError, Producer, SendError};
+use crate::messages::life::Drained;
+use crate::messages::publish::PublishBatch;
+use crate::observe::board::Board;
+use crate::observe::clock;
+use crate::observe::metrics::Metrics;
+use actix::prelude::{ActorFutureExt as _, AsyncContext as _, Handler, ResponseActFuture, WrapFuture as _};
+use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// The producer in use. Owned by the wiring.
+pub struct ProducerSlot {
+    log: Arc<dyn Log>,
+    current: Mutex<Option<Arc<dyn Producer>>>,
+}
+
+impl ProducerSlot {
+    /// An empty slot: the first producer is built at first use.
+    pub fn new(log: Arc<dyn Log>) -> Arc<Self> {
+        Arc::new(Self { log, current: Mutex::new(None) })
+    }
+
+    /// The producer, built if there is none.
+    pub fn get(&self, metrics: &Metrics) -> Result<Arc<dyn Producer>, LogError> {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(producer) = &*current {
+            return Ok(producer.clone());
+        }
+        metrics.producers.inc();
+        let producer = self.log.producer()?;
+        *current = Some(producer.clone());
+        Ok(producer)
+    }
+
+    /// Gives up the producer: what it holds is settled as not delivered before this returns.
+    pub fn discard(&self) {
+        let producer = self.current.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(producer) = producer {
+            producer.purge();
+        }
+    }
+
+    /// The producer, if one was built.
+    pub fn existing(&self) -> Option<Arc<dyn Producer>> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// What the wiring lends.
+#[derive(Clone)]
+pub struct Lent {
+    /// The producer.
+    pub producer: Arc<ProducerSlot>,
+    /// What is checkpointed.
+    pub checkpoints: Arc<Checkpoints>,
+    /// The board.
+    pub board: Arc<Board>,
+    /// The metrics.
+    pub metrics: Arc<Metrics>,
+}
+
+/// The actor.
+pub struct Publisher {
+    lent: Lent,
+    /// Taken and not yet accepted by the producer, whose queue is full. Bounded by the lanes' windows.
+    waiting: VecDeque<(OutRecord, AckToken)>,
+}
+
+rt::worker!(Publisher);
+
+/// A full queue empties within a few requests to the broker.
+const QUEUE_RETRY: Duration = Duration::from_millis(5);
+/// After a crash at most this much is read again from the API server, and dropped as known.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
+/// How often the producer's health is looked at when nothing is sent.
+const HEALTH_EVERY: Duration = Duration::from_millis(100);
+
+impl Publisher {
+    /// A publisher with nothing in hand.
+    pub fn new(lent: Lent) -> Self {
+        Self { lent, waiting: VecDeque::new() }
+    }
+
+    fn send_waiting(&mut self) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        let producer = match self.lent.producer.get(&self.lent.metrics) {
+            Ok(producer) => producer,
+            Err(e) => {
+                if self.lent.board.degrade("producer", Some(e.to_string())) {
+                    tracing::warn!(error = %e, "no producer can be built; retrying");
+                }
+                return;
+            }
+        };
+        while let Some((record, token)) = self.waiting.pop_front() {
+            // The fence: the lane has moved on and sends this record again itself. Dropping the token settles it.
+            if !token.is_current() && !mutants::no_fence() {
+                continue;
+            }
+            let token = mutants::ack_on_enqueue(token);
+            match producer.send(record, token) {
+                Ok(()) => {}
+                Err((SendError::QueueFull, record, token)) => {
+                    self.waiting.push_front((record, token));
+                    break;
+                }
+                Err((error @ (SendError::Fatal | SendError::Refused(_)), record, token)) => {
+                    token.settle(Outcome::Failed(format!("{error:?}")));
+                    self.replace_producer(&format!("{error:?} on {}", record.topic));
+                    break;
+                }
+            }
+        }
+        self.lent.board.in_flight.store(producer.in_flight() as u64, Ordering::Relaxed);
+    }
+
+    /// A fatal producer never sends again. Purging settles what it held, the lanes fence off their old generation, and
+    /// what waits here is of that generation.
+    fn replace_producer(&mut self, why: &str) {
+        tracing::warn!(why, "the producer is dead; building a new one");
+        self.lent.board.degrade("producer", Some(why.to_owned()));
+        self.waiting.clear();
+        self.lent.producer.discard();
+    }
+
+    fn look_after_producer(&mut self) {
+        if let Some(producer) = self.lent.producer.existing() {
+            self.lent.board.in_flight.store(producer.in_flight() as u64, Ordering::Relaxed);
+            match producer.fatal() {
+                Some(why) => self.replace_producer(&why),
+                None => {
+                    self.lent.board.degrade("producer", None);
+                }
+            }
+        }
+    }
+
+    fn checkpoint(&mut self) {
+        let due = self.lent.checkpoints.due(clock::wall_ms());
+        self.lent.metrics.checkpoints.inc_by(due.len() as u64);
+        self.waiting.extend(due);
+        self.send_waiting();
+    }
+}
+
+impl Worker for Publisher {
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        ctx.run_interval(QUEUE_RETRY, |this, _| this.send_waiting());
+        ctx.run_interval(HEALTH_EVERY, |this, _| this.look_after_producer());
+        ctx.run_interval(CHECKPOINT_EVERY, |this, _| this.checkpoint());
+    }
+
+    /// The watchers have drained by now: what is left are checkpoints.
+    fn drain(&mut self, deadline: Instant, ctx: &mut Context<Self>) -> ResponseActFuture<Self, Drained> {
+        self.checkpoint();
+        let producer = self.lent.producer.existing();
+        let left = deadline.saturating_duration_since(Instant::now());
+        // Flushing blocks a thread: not this one.
+        #[allow(clippy::disallowed_methods)] // awaited right below
+        let flushed = ctx.io().spawn_blocking(move || producer.map_or(0, |p| if p.flush(left) { 0 } else { p.in_flight() as u64 }));
+        Box::pin(flushed.into_actor(self).map(|left, _, _| Drained { left: left.unwrap_or(0) }))
+    }
+}
+
+impl Handler<PublishBatch> for Publisher {
+    type Result = ();
+
+    fn handle(&mut self, batch: PublishBatch, _: &mut Context<Self>) {
+        self.waiting.extend(batch.items);
+        self.send_waiting();
+    }
+}
+
+/// Faults that the chaos suite must catch; without feature `testing` they are not there.
+mod mutants {
+    use crate::domain::ack::AckToken;
+
+    #[cfg(feature = "testing")]
+    pub(super) fn no_fence() -> bool {
+        crate::testing::is_on(crate::testing::Mutant::NoGenerationFence)
+    }
+
+    #[cfg(not(feature = "testing"))]
+    pub(super) fn no_fence() -> bool {
+        false
+    }
+
+    #[cfg(feature = "testing")]
+    pub(super) fn ack_on_enqueue(token: AckToken) -> AckToken {
+        crate::testing::ack_on_enqueue(token)
+    }
+
+    #[cfg(not(feature = "testing"))]
+    pub(super) fn ack_on_enqueue(token: AckToken) -> AckToken {
+        token
+    }
+}

@@ -1,0 +1,81 @@
+//! How a watcher takes over what the log already holds, and repairs what a dead writer left behind.
+
+use super::watcher::Lent;
+use crate::domain::envelope::{Change, Observed, Op};
+use crate::domain::index::Name;
+use crate::domain::kind::Tracking;
+use crate::domain::record::OutRecord;
+use crate::domain::redact::{self, Identity};
+use crate::domain::rv::Rv;
+use crate::domain::watch::Capture;
+use crate::observe::clock;
+use std::sync::PoisonError;
+
+/// Fills the capture from the fold, once per process: what is live, what is dead, and the tombstones that a dead writer
+/// still owed. Later lives find it filled.
+pub fn take_over(lent: &Lent) {
+    let mut slot = lent.capture.lock().unwrap_or_else(PoisonError::into_inner);
+    if slot.is_some() {
+        return;
+    }
+    let kind = &lent.target.kind;
+    let mut capture = Capture::default();
+    if let Some(rv) = &lent.resume_from {
+        capture.position = rv.clone();
+        capture.synced = true;
+    }
+    let mut shadowed = Vec::new();
+    if kind.tracking() == Tracking::Table {
+        let restored = lent.store.restored(kind, lent.target.namespace.as_deref());
+        tracing::info!(
+            watcher = lent.target.id(),
+            live = restored.live.len(),
+            dead = restored.dead.len(),
+            owed = restored.owed.len(),
+            shadowed = restored.shadowed.len(),
+            resume_from = %capture.position,
+            "taken over from the log"
+        );
+        for (at, uid, rv) in restored.live {
+            capture.index.restore_live(at, uid, rv);
+        }
+        for (uid, rv) in restored.dead {
+            capture.index.restore_dead(uid, rv);
+        }
+        let now = clock::wall_ms();
+        let owed = restored.owed.iter().map(|(at, uid, rv)| lent.writer.tombstone(&at.namespace, &at.name, uid, rv, now));
+        lent.lane.push(owed.collect::<Vec<OutRecord>>(), None);
+        for (_, uid, rv) in restored.owed {
+            capture.index.restore_dead(uid, rv);
+        }
+        capture.index.bury(&capture.position.clone());
+        shadowed = restored.shadowed;
+    }
+    *slot = Some(capture);
+    drop(slot);
+    for at in shadowed {
+        write_again(lent, &at);
+    }
+}
+
+/// Writes the current version of one object again, as `op=r`, or its tombstone if it is gone: a dead writer's record
+/// stands behind it in the log, and compaction keeps the last offset.
+pub fn write_again(lent: &Lent, at: &Name) {
+    let slot = lent.capture.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(capture) = slot.as_ref() else { return };
+    let now = clock::wall_ms();
+    let Some((uid, rv)) = capture.index.live(at) else {
+        lent.lane.push([lent.writer.tombstone(&at.namespace, &at.name, "", &Rv::default(), now)], None);
+        return;
+    };
+    let recent = lent.overlay.lock().unwrap_or_else(PoisonError::into_inner).get(at, uid, rv);
+    let Some(json) = recent.or_else(|| lent.store.before(&lent.target.kind, at, uid, rv)) else {
+        // Neither emitted a moment ago nor folded: its record is still on its way through the lane, and will stand last.
+        return;
+    };
+    let identity = Identity { namespace: &at.namespace, name: &at.name, uid, rv };
+    let object = redact::last_known(&lent.target.kind, &identity, Some(json));
+    let change =
+        Change { op: Op::Read, observed: Observed::Resume, snapshot: false, list_rv: None, before: None, object };
+    lent.lane.push([lent.writer.record(&change, now)], None);
+}

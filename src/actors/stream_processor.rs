@@ -1,0 +1,217 @@
+//! Reads the objects' topics and says on `event-stream` what happened.
+//!
+//! At least once: its position moves only behind what its lane has acked, and the ids are the same whenever a happening is
+//! derived again, so readers drop repeats by id.
+
+use super::publisher::Publisher;
+use super::rt::{self, Context, Worker};
+use crate::domain::envelope::{self, Table};
+use crate::domain::lane::Lane;
+use crate::domain::narrate;
+use crate::domain::record::{InRecord, OutRecord};
+use crate::log::{Log, ReadBatch, Reader, Start};
+use crate::messages::life::Drained;
+use crate::messages::publish::PublishBatch;
+use crate::observe::board::Board;
+use actix::prelude::{
+    ActorContext as _, ActorFutureExt as _, Addr, AsyncContext as _, ResponseActFuture, StreamHandler, WrapFuture as _,
+};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+/// The next offset to read, by topic and partition.
+pub type Positions = BTreeMap<String, BTreeMap<i32, i64>>;
+
+/// What outlives the actor.
+pub struct Lent {
+    /// The log.
+    pub log: Arc<dyn Log>,
+    /// What to read.
+    pub partitions: Vec<(Arc<str>, i32)>,
+    /// Everything up to here is in the lane. Starts at the checkpoint.
+    pub positions: Mutex<Positions>,
+    /// Its lane into `event-stream`.
+    pub lane: Arc<Lane<Arc<Positions>>>,
+    /// Rung by the lane.
+    pub bell: Arc<Notify>,
+    /// `event-stream` with prefix, and its partitions.
+    pub topic: (Arc<str>, i32),
+    /// Name of the cluster.
+    pub cluster: String,
+    /// Our epoch.
+    pub writer_epoch: u64,
+    /// Batch bounds.
+    pub batch: (usize, usize),
+    /// The board.
+    pub board: Arc<Board>,
+}
+
+/// The actor.
+pub struct StreamProcessor {
+    lent: Arc<Lent>,
+    publisher: Addr<Publisher>,
+    reading: Option<Box<dyn Send + Sync>>,
+    /// Read and not yet told, because the lane is full. The channel behind it is bounded.
+    backlog: VecDeque<InRecord>,
+    /// Writer epochs by topic and partition: what a dead writer still wrote is not told.
+    epochs: HashMap<(Arc<str>, i32), u64>,
+    sending: usize,
+    draining: bool,
+}
+
+rt::worker!(StreamProcessor);
+
+const BATCHES_IN_FLIGHT: usize = 2;
+/// Records told before others on this arbiter get a turn.
+const RECORDS_A_TURN: usize = 512;
+/// A log that cannot be read now is asked again.
+const RETRY: Duration = Duration::from_secs(1);
+
+impl StreamProcessor {
+    /// A processor at the beginning of its life.
+    pub fn new(lent: Arc<Lent>, publisher: Addr<Publisher>) -> Self {
+        Self {
+            lent,
+            publisher,
+            reading: None,
+            backlog: VecDeque::new(),
+            epochs: HashMap::new(),
+            sending: 0,
+            draining: false,
+        }
+    }
+
+    fn read(&mut self, ctx: &mut Context<Self>) {
+        let from: Vec<_> = {
+            let positions = self.lent.positions.lock().unwrap_or_else(PoisonError::into_inner);
+            let known = |topic: &str, partition: i32| positions.get(topic)?.get(&partition).copied();
+            let start = |topic: &Arc<str>, p: i32| known(topic, p).map_or(Start::Beginning, Start::Offset);
+            self.lent.partitions.iter().map(|(topic, p)| (topic.clone(), *p, start(topic, *p))).collect()
+        };
+        match self.lent.log.read(from) {
+            Ok(Reader { batches, guard }) => {
+                self.lent.board.degrade("stream", None);
+                self.reading = Some(guard);
+                ctx.feed(batches);
+            }
+            Err(e) => {
+                if self.lent.board.degrade("stream", Some(e.to_string())) {
+                    tracing::warn!(error = %e, "the topics cannot be read; retrying");
+                }
+                ctx.run_later(RETRY, |this, ctx| this.read(ctx));
+            }
+        }
+    }
+
+    fn turn(&mut self, ctx: &mut Context<Self>) {
+        if !self.draining {
+            self.tell();
+        }
+        self.pump(ctx);
+    }
+
+    /// Tells what the backlog means, as far as the lane has room.
+    fn tell(&mut self) {
+        let mut records = Vec::new();
+        let mut reached: Vec<(Arc<str>, i32, i64)> = Vec::new();
+        for _ in 0..RECORDS_A_TURN {
+            if !self.lent.lane.has_room() {
+                break;
+            }
+            let Some(record) = self.backlog.pop_front() else { break };
+            records.extend(self.tell_one(&record));
+            reached.push((record.topic, record.partition, record.offset + 1));
+        }
+        if reached.is_empty() {
+            return;
+        }
+        let mut positions = self.lent.positions.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut ahead = positions.clone();
+        for (topic, partition, next) in reached {
+            ahead.entry(topic.to_string()).or_default().insert(partition, next);
+        }
+        // One step for whoever comes after us.
+        self.lent.lane.push(records, Some(Arc::new(ahead.clone())));
+        *positions = ahead;
+        drop(positions);
+        if !self.backlog.is_empty() {
+            self.lent.bell.notify_one();
+        }
+    }
+
+    fn tell_one(&mut self, record: &InRecord) -> Vec<OutRecord> {
+        let at = (record.topic.clone(), record.partition);
+        let epoch = self.epochs.entry(at).or_default();
+        match envelope::read_table(record) {
+            Ok(Table::WriterMarker(marker)) => {
+                *epoch = marker.max(*epoch);
+                Vec::new()
+            }
+            Ok(Table::Change(change)) if record.writer_epoch().unwrap_or(0) >= *epoch => {
+                let (topic, partitions) = &self.lent.topic;
+                let told = narrate::happenings(&change);
+                let record = |h| narrate::record(topic, *partitions, &self.lent.cluster, self.lent.writer_epoch, &change, h);
+                told.iter().map(record).collect()
+            }
+            // Foreign records are counted by the fold, which reads the same topics.
+            _ => Vec::new(),
+        }
+    }
+
+    fn pump(&mut self, ctx: &mut Context<Self>) {
+        while self.sending < BATCHES_IN_FLIGHT {
+            let (records, bytes) = self.lent.batch;
+            let items = self.lent.lane.take(records, bytes);
+            if items.is_empty() {
+                return;
+            }
+            self.sending += 1;
+            let sent = self.publisher.send(PublishBatch { items }).into_actor(self);
+            ctx.spawn(sent.map(|_, this, ctx| {
+                this.sending -= 1;
+                this.turn(ctx);
+            }));
+        }
+    }
+
+    fn listen(&self, ctx: &mut Context<Self>) {
+        let bell = self.lent.bell.clone();
+        let rung = async move { bell.notified().await }.into_actor(self);
+        ctx.spawn(rung.map(|(), this, ctx| {
+            this.listen(ctx);
+            this.turn(ctx);
+        }));
+    }
+}
+
+impl Worker for StreamProcessor {
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        self.listen(ctx);
+        self.read(ctx);
+        self.turn(ctx);
+    }
+
+    fn drain(&mut self, deadline: Instant, ctx: &mut Context<Self>) -> ResponseActFuture<Self, Drained> {
+        self.draining = true;
+        self.reading = None;
+        self.pump(ctx);
+        let lane = self.lent.lane.clone();
+        Box::pin(async move { super::await_drained(&lane, deadline).await }.into_actor(self))
+    }
+}
+
+impl StreamHandler<ReadBatch> for StreamProcessor {
+    fn handle(&mut self, batch: ReadBatch, ctx: &mut Context<Self>) {
+        self.backlog.extend(batch.records);
+        self.turn(ctx);
+    }
+
+    fn finished(&mut self, ctx: &mut Context<Self>) {
+        if !self.draining {
+            ctx.stop();
+        }
+    }
+}

@@ -1,0 +1,332 @@
+//! Watches one kind in one scope: carries the watch core between the socket's task, the lane and the publisher.
+//!
+//! What must survive is lent: the lane, and the [`Capture`] with index and position. A report enters lane and capture in
+//! one step, so wherever this actor dies, its successor goes on behind the last report that is whole.
+
+use super::overlay::Overlay;
+use super::publisher::Publisher;
+use super::rt::{self, Context, Worker};
+use crate::domain::envelope::Writer;
+use crate::domain::index::{Before, Name};
+use crate::domain::lane::Lane;
+use crate::domain::redact::Redactor;
+use crate::domain::rv::Rv;
+use crate::domain::watch::{Action, Capture, Config, Env, Notice, WatchCore};
+use crate::kubernetes::driver::{self, Incoming, Order};
+use crate::messages::life::Drained;
+use crate::messages::publish::PublishBatch;
+use crate::observe::board::{Target, WatcherRow};
+use crate::observe::clock;
+use crate::observe::metrics::{KindLabel, KindReason, Metrics, Stage};
+use crate::store::Store;
+use actix::prelude::{
+    ActorContext as _, ActorFutureExt as _, Addr, AsyncContext as _, Handler, Message, ResponseActFuture, StreamHandler, WrapFuture as _,
+};
+use bytes::Bytes;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, watch};
+use tokio::time::Instant;
+
+/// What outlives the actor: lent by the wiring.
+pub struct Lent {
+    /// Kind and scope.
+    pub target: Target,
+    /// Index and position; `None` until the fold has been taken over.
+    pub capture: Mutex<Option<Capture>>,
+    /// Old versions that are not folded yet.
+    pub overlay: Mutex<Overlay>,
+    /// The lane.
+    pub lane: Arc<Lane<Rv>>,
+    /// Rung by the lane when there is room again or something to send again.
+    pub bell: Arc<Notify>,
+    /// The board's row.
+    pub row: Arc<WatcherRow>,
+    /// Makes records.
+    pub writer: Writer,
+    /// Makes the redactor of each life.
+    pub redactor: Box<dyn Fn() -> Redactor + Send + Sync>,
+    /// Knobs of the core.
+    pub config: Config,
+    /// Batch bounds: records and bytes.
+    pub batch: (usize, usize),
+    /// Where `before` comes from when the overlay has it no more.
+    pub store: Arc<Store>,
+    /// True once the fold has read our own markers.
+    pub folded: watch::Receiver<bool>,
+    /// The checkpoint that the log held at the start.
+    pub resume_from: Option<Rv>,
+    /// The API server and the budgets shared with the other watchers.
+    pub io: driver::Shared,
+    /// Metrics.
+    pub metrics: Arc<Metrics>,
+}
+
+/// The actor.
+pub struct Watcher {
+    lent: Arc<Lent>,
+    publisher: Addr<Publisher>,
+    core: WatchCore,
+    began: Instant,
+    orders: Option<mpsc::UnboundedSender<Order>>,
+    reader: Option<rt::Task>,
+    /// Frame budget of what the core has not digested.
+    held: Vec<OwnedSemaphorePermit>,
+    sending: usize,
+    timer: Option<Instant>,
+    draining: bool,
+}
+
+rt::worker!(Watcher);
+
+/// Batches on their way to the publisher: enough to keep it busy while one is acknowledged.
+const BATCHES_IN_FLIGHT: usize = 4;
+/// Reports digested before others on this arbiter get a turn.
+const REPORTS_A_TURN: usize = 256;
+/// Chunks between the socket's task and here; their bytes are bounded by the frame budget.
+const CHUNKS: usize = 8;
+/// How often the overlay drops what the fold has caught up with.
+const TIDY_EVERY: Duration = Duration::from_secs(1);
+
+impl Watcher {
+    /// A watcher at the beginning of its life.
+    pub fn new(lent: Arc<Lent>, publisher: Addr<Publisher>) -> Self {
+        let scope = lent.target.namespace.as_deref().map(str::to_owned);
+        let core = WatchCore::new(lent.config.clone(), (lent.redactor)(), scope);
+        Self {
+            lent,
+            publisher,
+            core,
+            began: Instant::now(),
+            orders: None,
+            reader: None,
+            held: Vec::new(),
+            sending: 0,
+            timer: None,
+            draining: false,
+        }
+    }
+
+    fn env(&self) -> Env {
+        Env { now: self.began.elapsed(), wall_ms: clock::wall_ms(), chance: rand::random() }
+    }
+
+    /// The fold is complete: take it over, unless an earlier life did.
+    fn begin(&mut self, ctx: &mut Context<Self>) {
+        super::restore::take_over(&self.lent);
+        let (orders, order_queue) = mpsc::unbounded_channel();
+        let (out, incoming) = mpsc::channel(CHUNKS);
+        self.orders = Some(orders);
+        self.reader = Some(ctx.spawn_io(driver::drive(self.lent.io.clone(), self.lent.target.clone(), order_queue, out)));
+        ctx.feed(incoming);
+        ctx.run_interval(TIDY_EVERY, |this, _| this.tidy());
+        self.turn(ctx);
+    }
+
+    /// Digests what has arrived, sends what is due, does what the core orders.
+    fn turn(&mut self, ctx: &mut Context<Self>) {
+        if self.orders.is_some() && !self.draining {
+            self.digest();
+            self.obey(ctx);
+        }
+        self.pump(ctx);
+    }
+
+    fn digest(&mut self) {
+        let env = self.env();
+        let lent = self.lent.clone();
+        let mut slot = lent.capture.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(capture) = slot.as_mut() else { return };
+        self.core.tick(capture, env);
+        let before = AtHand { lent: &lent };
+        for _ in 0..REPORTS_A_TURN {
+            if !lent.lane.has_room() {
+                return;
+            }
+            let Some(mut commit) = self.core.next(capture, &lent.writer, &before, env) else {
+                // What is left is the beginning of a line: its rest must be let in.
+                self.held.clear();
+                lent.row.synced.store(capture.synced, Ordering::Release);
+                self.core.tick(capture, env);
+                return;
+            };
+            // One step for whoever comes after us: nothing between these lines can fail.
+            lent.lane.push(std::mem::take(&mut commit.records), commit.position.clone());
+            lent.overlay.lock().unwrap_or_else(PoisonError::into_inner).extend(std::mem::take(&mut commit.versions));
+            capture.apply(commit);
+        }
+        lent.bell.notify_one();
+    }
+
+    fn obey(&mut self, ctx: &mut Context<Self>) {
+        for action in self.core.actions() {
+            let order = match action {
+                Action::Send(request) => Order::Send(request),
+                Action::Close => Order::Close,
+            };
+            // The reading task is gone only when this life is ending.
+            if self.orders.as_ref().is_some_and(|orders| orders.send(order).is_err()) {
+                return;
+            }
+        }
+        self.count();
+        let phase = self.core.phase();
+        self.lent.row.parked.store(phase.name == "parked", Ordering::Release);
+        if self.lent.row.set_phase(phase.name, phase.reason.as_deref()) {
+            let (watcher, reason) = (self.lent.target.id(), phase.reason.unwrap_or_default());
+            match phase.name {
+                "parked" => tracing::warn!(watcher, reason, "parked; the other kinds go on"),
+                _ => tracing::info!(watcher, phase = phase.name, reason, "watch"),
+            }
+        }
+        if let Some(at) = self.core.wake_at().map(|at| self.began + at)
+            && self.timer != Some(at)
+        {
+            self.timer = Some(at);
+            ctx.run_later(at.saturating_duration_since(Instant::now()), |this, ctx| {
+                this.timer = None;
+                this.turn(ctx);
+            });
+        }
+    }
+
+    fn count(&mut self) {
+        let (metrics, row) = (&self.lent.metrics, &self.lent.row);
+        let kind = self.lent.target.kind.id();
+        let (mut received, mut filtered, mut inferred) = (0, 0, 0);
+        for notice in self.core.notices() {
+            match notice {
+                Notice::Received => received += 1,
+                Notice::Filtered => filtered += 1,
+                Notice::Inferred => inferred += 1,
+                Notice::Relist(reason) => {
+                    metrics.relists.get_or_create(&KindReason { kind: kind.clone(), reason: reason.into() }).inc();
+                    tracing::info!(watcher = self.lent.target.id(), reason, "list begins");
+                }
+                Notice::Undecodable(what) => {
+                    metrics.undecodable.get_or_create(&KindLabel { kind: kind.clone() }).inc();
+                    tracing::warn!(watcher = self.lent.target.id(), what, "the API server sent something unreadable");
+                }
+                Notice::Stubbed(reason) => metrics.change(&kind, Stage::filtered, reason, 0),
+                Notice::MassDeletion { missing, known } => tracing::warn!(
+                    watcher = self.lent.target.id(),
+                    missing,
+                    known,
+                    "more than half of the kind is missing from a list; asking again before believing it"
+                ),
+            }
+        }
+        if received > 0 {
+            row.received.fetch_add(received, Ordering::Relaxed);
+            row.last_report_ms.store(clock::wall_ms(), Ordering::Relaxed);
+        }
+        for (stage, n) in [(Stage::received, received), (Stage::filtered, filtered), (Stage::inferred, inferred)] {
+            if n > 0 {
+                metrics.change(&kind, stage, if stage == Stage::filtered { "known" } else { "" }, n);
+            }
+        }
+    }
+
+    /// Hands batches to the publisher, a few at a time.
+    fn pump(&mut self, ctx: &mut Context<Self>) {
+        while self.sending < BATCHES_IN_FLIGHT {
+            let (records, bytes) = self.lent.batch;
+            let items = self.lent.lane.take(records, bytes);
+            if items.is_empty() {
+                return;
+            }
+            self.sending += 1;
+            // A reply that never comes has dropped the batch's tokens on its way: the lane knows.
+            let sent = self.publisher.send(PublishBatch { items }).into_actor(self);
+            ctx.spawn(sent.map(|_, this, ctx| {
+                this.sending -= 1;
+                this.turn(ctx);
+            }));
+        }
+    }
+
+    /// The bell rings once for any number of reasons; look at all of them.
+    fn listen(&self, ctx: &mut Context<Self>) {
+        let bell = self.lent.bell.clone();
+        let rung = async move { bell.notified().await }.into_actor(self);
+        ctx.spawn(rung.map(|(), this, ctx| {
+            this.listen(ctx);
+            this.turn(ctx);
+        }));
+    }
+
+    fn tidy(&mut self) {
+        let (kind, store) = (&self.lent.target.kind, &self.lent.store);
+        let mut overlay = self.lent.overlay.lock().unwrap_or_else(PoisonError::into_inner);
+        overlay.drop_folded(|at, uid, rv| store.holds(kind, at, uid, rv));
+    }
+}
+
+impl Worker for Watcher {
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        self.listen(ctx);
+        let mut folded = self.lent.folded.clone();
+        let ready = async move { folded.wait_for(|folded| *folded).await.is_ok() }.into_actor(self);
+        ctx.spawn(ready.map(|folded, this, ctx| {
+            if folded {
+                this.begin(ctx);
+            }
+        }));
+    }
+
+    /// Stops reading; what was reported is sent and waited for until it is acked.
+    fn drain(&mut self, deadline: Instant, ctx: &mut Context<Self>) -> ResponseActFuture<Self, Drained> {
+        self.draining = true;
+        self.reader = None;
+        self.pump(ctx);
+        let lane = self.lent.lane.clone();
+        Box::pin(async move { super::await_drained(&lane, deadline).await }.into_actor(self))
+    }
+}
+
+impl StreamHandler<Incoming> for Watcher {
+    fn handle(&mut self, incoming: Incoming, ctx: &mut Context<Self>) {
+        self.held.extend(incoming.held);
+        let env = self.env();
+        self.core.input(incoming.id, incoming.input, env);
+        self.turn(ctx);
+    }
+
+    /// The reading task is gone: asked to while draining, else by a fault, and then a new life starts a new one.
+    fn finished(&mut self, ctx: &mut Context<Self>) {
+        if !self.draining {
+            ctx.stop();
+        }
+    }
+}
+
+/// The fold found a record of a dead writer behind our marker: the key's last offset is not what readers hold, so it is
+/// written again.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Repair {
+    /// The object.
+    pub at: Name,
+}
+
+impl Handler<Repair> for Watcher {
+    type Result = ();
+
+    fn handle(&mut self, repair: Repair, ctx: &mut Context<Self>) {
+        super::restore::write_again(&self.lent, &repair.at);
+        self.turn(ctx);
+    }
+}
+
+/// Old versions: still in the overlay, or folded into the store.
+struct AtHand<'a> {
+    lent: &'a Lent,
+}
+
+impl Before for AtHand<'_> {
+    fn before(&self, at: &Name, uid: &str, rv: &Rv) -> Option<Bytes> {
+        let recent = self.lent.overlay.lock().unwrap_or_else(PoisonError::into_inner).get(at, uid, rv);
+        recent.or_else(|| self.lent.store.before(&self.lent.target.kind, at, uid, rv))
+    }
+}

@@ -1,0 +1,360 @@
+//! The record contract: how a change stands in the log (Debezium's shape, CloudEvents headers), and how it is read back.
+//!
+//! Value: `{"op","ts_ms","source":{...},"before","after"}` with the redacted object itself as `before` and `after`. `op` is
+//! r (snapshot, and whenever the old version is not at hand), c, u or d. A `u` always has a `before` and a `d` always has at
+//! least identity as `before`: Flink and RisingWave break on anything else. A delete is followed by a null tombstone.
+
+use super::kind::Kind;
+use super::record::{Headers, InRecord, OutRecord, WRITER_EPOCH_HEADER};
+use super::redact::{Object, Redacted};
+use super::rv::Rv;
+use super::topic::{Marker, object_key, partition_of};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use std::sync::Arc;
+
+/// What happened, in Debezium's letters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Op {
+    /// Read: a snapshot, or a change whose old version is not at hand.
+    #[serde(rename = "r")]
+    Read,
+    /// Created.
+    #[serde(rename = "c")]
+    Create,
+    /// Updated; `before` is there.
+    #[serde(rename = "u")]
+    Update,
+    /// Deleted; `before` is the last known state.
+    #[serde(rename = "d")]
+    Delete,
+}
+
+impl Op {
+    /// Debezium's letter.
+    pub fn letter(self) -> &'static str {
+        match self {
+            Self::Read => "r",
+            Self::Create => "c",
+            Self::Update => "u",
+            Self::Delete => "d",
+        }
+    }
+
+    fn past_tense(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Create => "created",
+            Self::Update => "updated",
+            Self::Delete => "deleted",
+        }
+    }
+}
+
+/// How we came to know of a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Observed {
+    /// The watch said so.
+    Watch,
+    /// A list showed it.
+    Relist,
+    /// Not reported: concluded from a list in which the object was missing, or from its successor's name.
+    Inferred,
+    /// Written again at the start, because what stood in the log was incomplete or shadowed by an earlier writer.
+    Resume,
+}
+
+/// One change of one object, ready to become a record.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// What happened.
+    pub op: Op,
+    /// How we know.
+    pub observed: Observed,
+    /// Part of a first snapshot.
+    pub snapshot: bool,
+    /// Version of the list that a deletion was concluded from.
+    pub list_rv: Option<Rv>,
+    /// Old version, where it is at hand.
+    pub before: Option<Bytes>,
+    /// The object: its new version, or of a delete its last known state.
+    pub object: Redacted<Object>,
+}
+
+/// What all records of one watcher have in common.
+#[derive(Debug, Clone)]
+pub struct Writer {
+    kind: Kind,
+    topic: Arc<str>,
+    partitions: i32,
+    cluster: String,
+    writer_epoch: u64,
+    history_epoch: u64,
+    fixed: Headers,
+    epoch: Bytes,
+    type_prefix: String,
+}
+
+impl Writer {
+    /// `topic` carries the prefix; `partitions` is its number of partitions as it stands in the log.
+    pub fn new(
+        kind: Kind,
+        topic: Arc<str>,
+        partitions: i32,
+        cluster: &str,
+        writer_epoch: u64,
+        history_epoch: u64,
+    ) -> Self {
+        let group = if kind.group().is_empty() { "core" } else { kind.group() };
+        let type_prefix = format!("io.k8s.{group}.{}.{}.", kind.version(), kind.name().to_lowercase());
+        let fixed = vec![
+            ("ce_specversion", Bytes::from_static(b"1.0")),
+            ("ce_source", Bytes::from(format!("/clusters/{cluster}"))),
+            ("content-type", Bytes::from_static(b"application/json")),
+        ];
+        let epoch = Bytes::from(writer_epoch.to_string());
+        Self {
+            kind,
+            topic,
+            partitions,
+            cluster: cluster.to_owned(),
+            writer_epoch,
+            history_epoch,
+            fixed,
+            epoch,
+            type_prefix,
+        }
+    }
+
+    /// The history epoch records are written under.
+    pub fn history_epoch(&self) -> u64 {
+        self.history_epoch
+    }
+
+    /// The kind this writes.
+    pub fn kind(&self) -> &Kind {
+        &self.kind
+    }
+
+    /// The record of a change seen at `now_ms` (milliseconds since 1970).
+    pub fn record(&self, change: &Change, now_ms: i64) -> OutRecord {
+        let object = change.object.get();
+        let id = match change.op {
+            // A uid dies once, so its delete has one id, whatever we concluded it from.
+            Op::Delete => format!("{}:{}:d", object.uid, self.history_epoch),
+            op => format!("{}:{}:{}", object.uid, object.rv, op.letter()),
+        };
+        let mut headers = self.fixed.clone();
+        headers.push(("ce_id", id.into()));
+        headers.push(("ce_type", format!("{}{}", self.type_prefix, change.op.past_tense()).into()));
+        headers.push(("ce_time", rfc3339(now_ms).into()));
+        headers.push((WRITER_EPOCH_HEADER, self.epoch.clone()));
+        self.out(object, Some(self.value(change, now_ms)), headers, now_ms)
+    }
+
+    /// The tombstone behind a delete: uid and version stand in headers.
+    pub fn tombstone(&self, namespace: &str, name: &str, uid: &str, rv: &Rv, now_ms: i64) -> OutRecord {
+        let headers = vec![
+            ("ce_uid", Bytes::copy_from_slice(uid.as_bytes())),
+            ("ce_rv", Bytes::copy_from_slice(rv.as_str().as_bytes())),
+            ("ce_historyepoch", self.history_epoch.to_string().into()),
+            (WRITER_EPOCH_HEADER, self.epoch.clone()),
+        ];
+        self.keyed(namespace, name, None, headers, now_ms)
+    }
+
+    /// The key of an object of this kind.
+    pub fn key(&self, namespace: &str, name: &str) -> String {
+        let namespace = (!namespace.is_empty()).then_some(namespace);
+        object_key(&self.cluster, &self.kind.id(), namespace, name)
+    }
+
+    fn out(&self, object: &Object, value: Option<Bytes>, headers: Headers, now_ms: i64) -> OutRecord {
+        self.keyed(&object.namespace, &object.name, value, headers, now_ms)
+    }
+
+    fn keyed(&self, namespace: &str, name: &str, value: Option<Bytes>, headers: Headers, now_ms: i64) -> OutRecord {
+        let key = Bytes::from(self.key(namespace, name));
+        let partition = partition_of(&key, self.partitions);
+        OutRecord { topic: self.topic.clone(), partition, key, value, headers, timestamp_ms: now_ms }
+    }
+
+    fn value(&self, change: &Change, now_ms: i64) -> Bytes {
+        let object = change.object.get();
+        let kind = self.kind.id();
+        let source = SourceOut {
+            version: env!("CARGO_PKG_VERSION"),
+            connector: "agent-events",
+            cluster: &self.cluster,
+            kind: &kind,
+            namespace: &object.namespace,
+            name: &object.name,
+            uid: &object.uid,
+            rv: object.rv.as_str(),
+            list_rv: change.list_rv.as_ref().map(Rv::as_str),
+            writer_epoch: self.writer_epoch,
+            history_epoch: self.history_epoch,
+            observed: change.observed,
+            manager: object.manager.as_ref().map(|m| m.manager.as_str()),
+            operation: object.manager.as_ref().map(|m| m.operation.as_str()),
+            snapshot: change.snapshot.then_some(true),
+            stub: object.stub.as_ref(),
+        };
+        let before = change.before.as_deref();
+        let mut out = Vec::with_capacity(object.json.len() + before.map_or(0, <[u8]>::len) + 512);
+        out.extend_from_slice(b"{\"op\":\"");
+        out.extend_from_slice(change.op.letter().as_bytes());
+        out.extend_from_slice(b"\",\"ts_ms\":");
+        out.extend_from_slice(now_ms.to_string().as_bytes());
+        out.extend_from_slice(b",\"source\":");
+        // Strings and numbers into a Vec: cannot fail.
+        serde_json::to_writer(&mut out, &source).unwrap_or_default();
+        let (before, after): (&[u8], &[u8]) = match change.op {
+            Op::Delete => (&object.json, b"null"),
+            _ => (before.unwrap_or(b"null"), &object.json),
+        };
+        out.extend_from_slice(b",\"before\":");
+        out.extend_from_slice(before);
+        out.extend_from_slice(b",\"after\":");
+        out.extend_from_slice(after);
+        out.push(b'}');
+        out.into()
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SourceOut<'a> {
+    version: &'a str,
+    connector: &'a str,
+    cluster: &'a str,
+    kind: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    namespace: &'a str,
+    name: &'a str,
+    uid: &'a str,
+    rv: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    list_rv: Option<&'a str>,
+    writer_epoch: u64,
+    history_epoch: u64,
+    observed: Observed,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    manager: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    operation: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    snapshot: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stub: Option<&'a super::redact::Stub>,
+}
+
+/// `source` as it is read back.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Source {
+    /// Kind id, `pods`.
+    pub kind: String,
+    /// Namespace; empty for cluster-scoped objects.
+    #[serde(default)]
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+    /// uid.
+    pub uid: String,
+    /// resourceVersion; of an inferred delete the last known one.
+    pub rv: String,
+    /// Version of the list that a deletion was concluded from.
+    #[serde(default)]
+    pub list_rv: Option<String>,
+    /// History epoch.
+    #[serde(default)]
+    pub history_epoch: u64,
+    /// How we came to know.
+    pub observed: Observed,
+    /// Newest manager.
+    #[serde(default)]
+    pub manager: Option<String>,
+    /// Part of a first snapshot.
+    #[serde(default)]
+    pub snapshot: bool,
+}
+
+/// A change read back from a record's value; objects stay raw.
+#[derive(Debug, Deserialize)]
+pub struct Envelope<'a> {
+    /// What happened.
+    pub op: Op,
+    /// When we saw it, ms since 1970.
+    pub ts_ms: i64,
+    /// Names and versions.
+    pub source: Source,
+    /// Old version, or the last known state of what was deleted.
+    #[serde(borrow)]
+    pub before: Option<&'a RawValue>,
+    /// New version.
+    #[serde(borrow)]
+    pub after: Option<&'a RawValue>,
+}
+
+/// A record of a table, understood.
+#[derive(Debug)]
+pub enum Table<'a> {
+    /// A change.
+    Change(Box<Envelope<'a>>),
+    /// The tombstone behind a delete; uid and version from its headers, where they are ours.
+    Tombstone {
+        /// uid that died.
+        uid: Option<&'a str>,
+        /// Its delete's version.
+        rv: Option<Rv>,
+        /// History epoch.
+        history_epoch: u64,
+    },
+    /// A writer marker: records of lower epochs behind it are void.
+    WriterMarker(u64),
+    /// A marker of another sort, which tables ignore.
+    OtherMarker,
+}
+
+/// Why a record on one of our topics is not ours.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Foreign {
+    /// No key, or not UTF-8.
+    #[error("it has no UTF-8 key")]
+    Key,
+    /// The value is not an envelope. Never quotes it.
+    #[error("its value is not an envelope (byte {0})")]
+    Value(usize),
+    /// A data record without a writer epoch.
+    #[error("it has no {WRITER_EPOCH_HEADER} header")]
+    Epoch,
+}
+
+/// Understands a record of a table.
+pub fn read_table(record: &InRecord) -> Result<Table<'_>, Foreign> {
+    let key = record.key.as_deref().and_then(|k| std::str::from_utf8(k).ok()).ok_or(Foreign::Key)?;
+    let epoch = record.writer_epoch().ok_or(Foreign::Epoch)?;
+    match Marker::parse(key.as_bytes()) {
+        Some(Marker::Writer(_)) => return Ok(Table::WriterMarker(epoch)),
+        Some(Marker::Gap(_)) => return Ok(Table::OtherMarker),
+        None => {}
+    }
+    let Some(value) = record.value.as_deref() else {
+        return Ok(Table::Tombstone {
+            uid: record.header("ce_uid"),
+            rv: record.header("ce_rv").map(Rv::new),
+            history_epoch: record.header("ce_historyepoch").and_then(|e| e.parse().ok()).unwrap_or(0),
+        });
+    };
+    let envelope: Envelope<'_> = serde_json::from_slice(value).map_err(|e| Foreign::Value(e.column()))?;
+    Ok(Table::Change(Box::new(envelope)))
+}
+
+/// `ms` since 1970 as RFC 3339 in UTC with milliseconds; out of range gives the epoch.
+pub fn rfc3339(ms: i64) -> String {
+    let time = jiff::Timestamp::from_millisecond(ms).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+    format!("{time:.3}")
+}

@@ -1,0 +1,202 @@
+//! The kinds that are captured: how the API server names them, and the policy that hangs on each.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+/// How the changes of a kind are told apart from repeats, and what a deletion means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tracking {
+    /// The topic is a table: an index uid → version, deletes with tombstones, a diff after every list.
+    Table,
+    /// The topic is a stream of Kubernetes Events: kept by time, never folded; a disappearance is only a TTL.
+    Stream,
+}
+
+/// What may leave the cluster of an object of this kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Content {
+    /// The whole object, after the redaction rules.
+    Full,
+    /// Only `PartialObjectMetadata` is ever requested (Secrets).
+    Metadata,
+}
+
+#[derive(Debug)]
+struct Spec {
+    group: Box<str>,
+    version: Box<str>,
+    plural: Box<str>,
+    name: Box<str>,
+    tracking: Tracking,
+    content: Content,
+    builtin: bool,
+}
+
+/// One captured kind. Cheap to clone; equal and ordered by group and plural.
+#[derive(Clone)]
+pub struct Kind(Arc<Spec>);
+
+/// Group, version, plural, kind of the seven kinds that are captured by default.
+const BUILTIN: &[(&str, &str, &str, &str)] = &[
+    ("", "v1", "pods", "Pod"),
+    ("", "v1", "services", "Service"),
+    ("apps", "v1", "deployments", "Deployment"),
+    ("apps", "v1", "statefulsets", "StatefulSet"),
+    ("", "v1", "configmaps", "ConfigMap"),
+    ("", "v1", "secrets", "Secret"),
+    ("", "v1", "events", "Event"),
+];
+
+impl Kind {
+    /// The built-in kind of that plural (`pods`), or `None`.
+    pub fn builtin(plural: &str) -> Option<Self> {
+        BUILTIN.iter().find(|k| k.2 == plural).map(|(group, version, plural, name)| {
+            Self(Arc::new(Spec {
+                group: (*group).into(),
+                version: (*version).into(),
+                plural: (*plural).into(),
+                name: (*name).into(),
+                // core/v1 Events only: events.k8s.io shares their storage, reading both would publish twice.
+                tracking: if *plural == "events" { Tracking::Stream } else { Tracking::Table },
+                content: if *plural == "secrets" { Content::Metadata } else { Content::Full },
+                builtin: true,
+            }))
+        })
+    }
+
+    /// The seven built-in kinds, in the order in which they are shown.
+    pub fn builtins() -> Vec<Self> {
+        BUILTIN.iter().filter_map(|k| Self::builtin(k.2)).collect()
+    }
+
+    /// API group; empty for core.
+    pub fn group(&self) -> &str {
+        &self.0.group
+    }
+
+    /// API version within the group, `v1`.
+    pub fn version(&self) -> &str {
+        &self.0.version
+    }
+
+    /// Plural as in URLs, `pods`.
+    pub fn plural(&self) -> &str {
+        &self.0.plural
+    }
+
+    /// Singular in CamelCase as in `kind:`, `Pod`.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// `v1`, `apps/v1`.
+    pub fn api_version(&self) -> String {
+        if self.0.group.is_empty() {
+            self.0.version.to_string()
+        } else {
+            format!("{}/{}", self.0.group, self.0.version)
+        }
+    }
+
+    /// How its changes are tracked.
+    pub fn tracking(&self) -> Tracking {
+        self.0.tracking
+    }
+
+    /// What of it may leave the cluster.
+    pub fn content(&self) -> Content {
+        self.0.content
+    }
+
+    /// The name used in topics, keys, URLs and settings: the plural for a built-in kind, `plural.group` for any other.
+    pub fn id(&self) -> String {
+        if self.0.builtin || self.0.group.is_empty() {
+            self.0.plural.to_string()
+        } else {
+            format!("{}.{}", self.0.plural, self.0.group)
+        }
+    }
+
+    /// Its topic without the configured prefix, `k8s-pods`.
+    pub fn topic(&self) -> String {
+        format!("k8s-{}", self.id())
+    }
+
+    /// The collection's path on the API server; `namespace` `None` is the whole cluster.
+    pub fn path(&self, namespace: Option<&str>) -> String {
+        let root = if self.0.group.is_empty() {
+            format!("/api/{}", self.0.version)
+        } else {
+            format!("/apis/{}/{}", self.0.group, self.0.version)
+        };
+        match namespace {
+            Some(ns) => format!("{root}/namespaces/{ns}/{}", self.0.plural),
+            None => format!("{root}/{}", self.0.plural),
+        }
+    }
+}
+
+impl PartialEq for Kind {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Kind {}
+
+impl Hash for Kind {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.group.hash(state);
+        self.0.plural.hash(state);
+    }
+}
+
+impl Ord for Kind {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (&self.0.group, &self.0.plural).cmp(&(&other.0.group, &other.0.plural))
+    }
+}
+
+impl PartialOrd for Kind {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl fmt::Debug for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Kind({})", self.id())
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.id())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn built_in_kinds_go_by_their_plural_everywhere() {
+        let deployments = Kind::builtin("deployments").expect("built in");
+        assert_eq!(deployments.id(), "deployments");
+        assert_eq!(deployments.topic(), "k8s-deployments");
+        assert_eq!(deployments.api_version(), "apps/v1");
+        assert_eq!(deployments.path(Some("a")), "/apis/apps/v1/namespaces/a/deployments");
+        assert_eq!(Kind::builtin("pods").expect("built in").path(None), "/api/v1/pods");
+        assert!(Kind::builtin("Pod").is_none());
+    }
+
+    #[test]
+    fn secrets_are_metadata_only_and_events_are_a_stream() {
+        for kind in Kind::builtins() {
+            assert_eq!(kind.content() == Content::Metadata, kind.id() == "secrets");
+            assert_eq!(kind.tracking() == Tracking::Stream, kind.id() == "events");
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! Pure rules: no clock, no randomness, no socket, no actor. Time and chance come in as arguments.
+
+pub mod ack;
+pub mod checkpoint;
+pub mod cut;
+pub mod envelope;
+pub mod index;
+pub mod kind;
+pub mod lane;
+pub mod narrate;
+pub mod record;
+pub mod redact;
+pub mod rv;
+pub mod topic;
+pub mod watch;

@@ -1,0 +1,191 @@
+//! One line of a watch stream, and one page of a list: decoded no further than needed.
+
+use crate::domain::cut::{CowStr, Cutter};
+use crate::domain::index::Wire;
+use crate::domain::redact::{DecodeError, Object, Redacted, Redactor};
+use crate::domain::rv::Rv;
+use serde::Deserialize;
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use std::fmt;
+use std::ops::Range;
+
+/// A watch line, understood.
+#[derive(Debug)]
+pub enum Line {
+    /// A change of an object.
+    Event(Wire, Redacted<Object>),
+    /// The server's progress; carries a version only.
+    Bookmark(Rv),
+    /// The server ends the stream with a Status.
+    Error {
+        /// HTTP-like code; 410 means that the version is too old.
+        code: u16,
+        /// `reason` of the Status, a word.
+        reason: String,
+    },
+}
+
+/// Reads one line. Nothing of the input is quoted in errors.
+pub fn read_line(redactor: &Redactor, line: &str) -> Result<Line, DecodeError> {
+    let json = |e: serde_json::Error| DecodeError::Json(e.column());
+    let mut de = serde_json::Deserializer::from_str(line);
+    let mut cutter = redactor.cutter(line.len());
+    let read = LineSeed { redactor, cutter: &mut cutter }.deserialize(&mut de).map_err(json)?;
+    de.end().map_err(json)?;
+    match read {
+        Read::Cut(wire) => Ok(Line::Event(wire, redactor.finish(cutter, line.len())?)),
+        Read::Raw(kind, raw) => match wire_of(&kind) {
+            Some(wire) => Ok(Line::Event(wire, redactor.redact(raw)?)),
+            None if kind == "BOOKMARK" => {
+                let bookmark: Bookmark<'_> = serde_json::from_str(raw).map_err(json)?;
+                let rv = bookmark.metadata.resource_version.0;
+                if rv.is_empty() {
+                    Err(DecodeError::Missing("resourceVersion"))
+                } else {
+                    Ok(Line::Bookmark(Rv::new(&rv)))
+                }
+            }
+            None if kind == "ERROR" => {
+                let status: Status<'_> = serde_json::from_str(raw).map_err(json)?;
+                Ok(Line::Error { code: status.code, reason: status.reason.0.chars().take(64).collect() })
+            }
+            None => Err(DecodeError::Missing("type")),
+        },
+        Read::Nothing => Err(DecodeError::Missing("object")),
+    }
+}
+
+fn wire_of(kind: &str) -> Option<Wire> {
+    match kind {
+        "ADDED" => Some(Wire::Added),
+        "MODIFIED" => Some(Wire::Modified),
+        "DELETED" => Some(Wire::Deleted),
+        _ => None,
+    }
+}
+
+enum Read<'a> {
+    /// `type` came first, as every API server writes it: the object was cut on the way.
+    Cut(Wire),
+    /// Any other type or order.
+    Raw(String, &'a str),
+    Nothing,
+}
+
+struct LineSeed<'r, 'c, 'k> {
+    redactor: &'r Redactor,
+    cutter: &'c mut Cutter<'k>,
+}
+
+impl<'de> DeserializeSeed<'de> for LineSeed<'_, '_, '_> {
+    type Value = Read<'de>;
+
+    fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<Self::Value, D::Error> {
+        d.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for LineSeed<'_, '_, '_> {
+    type Value = Read<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a watch event")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let (mut kind, mut raw, mut cut) = (None::<String>, None::<&'de RawValue>, None);
+        while let Some(CowStr(key)) = map.next_key()? {
+            match &*key {
+                "type" if kind.is_none() => kind = Some(map.next_value::<CowStr<'_>>()?.0.into_owned()),
+                "object" if cut.is_none() && raw.is_none() => match kind.as_deref().and_then(wire_of) {
+                    Some(wire) => {
+                        map.next_value_seed(self.redactor.cut(self.cutter))?;
+                        cut = Some(wire);
+                    }
+                    None => raw = Some(map.next_value()?),
+                },
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(match (cut, kind, raw) {
+            (Some(wire), ..) => Read::Cut(wire),
+            (None, Some(kind), Some(raw)) => Read::Raw(kind, raw.get()),
+            _ => Read::Nothing,
+        })
+    }
+}
+
+#[derive(Deserialize)]
+struct Bookmark<'a> {
+    #[serde(borrow)]
+    metadata: BookmarkMeta<'a>,
+}
+
+#[derive(Deserialize)]
+struct BookmarkMeta<'a> {
+    #[serde(borrow, rename = "resourceVersion", default)]
+    resource_version: CowStr<'a>,
+}
+
+/// The parts of a `Status` that decide what is done.
+#[derive(Deserialize, Default)]
+pub struct Status<'a> {
+    /// HTTP-like code.
+    #[serde(default)]
+    pub code: u16,
+    /// A word such as `Expired`.
+    #[serde(borrow, default)]
+    pub reason: CowStr<'a>,
+    /// A sentence for people.
+    #[serde(borrow, default)]
+    pub message: CowStr<'a>,
+}
+
+/// A page of a list: where its items stand in the body.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// Version of the list.
+    pub rv: Rv,
+    /// Token of the next page; empty on the last.
+    pub next: String,
+    /// Each item's place in the body.
+    pub items: Vec<Range<usize>>,
+}
+
+#[derive(Deserialize)]
+struct List<'a> {
+    #[serde(borrow)]
+    metadata: ListMeta<'a>,
+    // An empty PartialObjectMetadataList carries null (seen on a real 1.37 server).
+    #[serde(borrow, default)]
+    items: Option<Vec<&'a RawValue>>,
+}
+
+#[derive(Deserialize)]
+struct ListMeta<'a> {
+    #[serde(borrow, rename = "resourceVersion", default)]
+    resource_version: CowStr<'a>,
+    #[serde(borrow, rename = "continue", default)]
+    next: CowStr<'a>,
+}
+
+/// Splits a list body. A list without a version is refused: nothing could be resumed from it.
+pub fn read_page(body: &str) -> Result<Page, DecodeError> {
+    let list: List<'_> = serde_json::from_str(body).map_err(|e| DecodeError::Json(e.column()))?;
+    if list.metadata.resource_version.0.is_empty() {
+        return Err(DecodeError::Missing("resourceVersion"));
+    }
+    let start = body.as_ptr() as usize;
+    let place = |raw: &&RawValue| {
+        let at = raw.get().as_ptr() as usize - start;
+        at..at + raw.get().len()
+    };
+    Ok(Page {
+        rv: Rv::new(&list.metadata.resource_version.0),
+        next: list.metadata.next.0.into_owned(),
+        items: list.items.unwrap_or_default().iter().map(place).collect(),
+    })
+}

@@ -1,0 +1,213 @@
+//! A real API server, through `kube`'s client.
+
+use super::{ApiServer, Response};
+use crate::domain::kind::{Content, Kind};
+use crate::domain::watch::{Request, Verb};
+use crate::observe::board::Target;
+use futures_util::StreamExt as _;
+use futures_util::future::BoxFuture;
+use http_body_util::BodyExt as _;
+use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::{ListParams, PostParams, VersionMatch, WatchParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Api, Client, Config};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Where the credentials come from.
+#[derive(Debug, Clone, Default)]
+pub struct Access {
+    /// In-cluster only, kubeconfig only, or whichever is there.
+    pub mode: Mode,
+    /// Path of a kubeconfig; else `KUBECONFIG` or the default place.
+    pub kubeconfig: Option<PathBuf>,
+    /// Context in it; else its current one.
+    pub context: Option<String>,
+}
+
+/// Which credentials are taken.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// The service account if it is mounted, else a kubeconfig.
+    #[default]
+    Auto,
+    /// The mounted service account.
+    InCluster,
+    /// A kubeconfig.
+    Kubeconfig,
+}
+
+/// Why there is no client.
+#[derive(Debug, thiserror::Error)]
+pub enum AccessError {
+    /// Nothing is configured: exit 69, with what was tried. Never a mock.
+    #[error("no Kubernetes cluster is configured: {0}")]
+    NotConfigured(String),
+    /// Something is configured, and is wrong.
+    #[error("the Kubernetes client cannot be built: {0}")]
+    Broken(String),
+}
+
+/// A client of one API server. Cheap to clone. Made on the shared runtime: on an arbiter's it would die with it.
+#[derive(Clone)]
+pub struct Cluster {
+    client: Client,
+    url: String,
+}
+
+impl Cluster {
+    /// Reads the configuration and builds a client. Does not contact the server.
+    pub async fn connect(access: &Access) -> Result<Self, AccessError> {
+        let mut config = configuration(access).await?;
+        // Retries, compression and read timeouts of the client would work against the watch core's own.
+        config.default_retry = false;
+        config.disable_compression = true;
+        config.connect_timeout = Some(Duration::from_secs(10));
+        let url = config.cluster_url.to_string();
+        let client = Client::try_from(config).map_err(|e| AccessError::Broken(describe(&e)))?;
+        Ok(Self { client, url })
+    }
+
+    /// The server's URL.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// uid of namespace kube-system: the identity of the cluster. Within 10 s.
+    pub async fn uid(&self) -> Result<String, ClusterError> {
+        let namespaces: Api<Namespace> = Api::all(self.client.clone());
+        let namespace = within(namespaces.get_metadata("kube-system")).await?;
+        namespace.metadata.uid.ok_or_else(|| ClusterError::Away("namespace kube-system has no uid".into()))
+    }
+
+    /// The server's version. Within 10 s.
+    pub async fn version(&self) -> Result<String, ClusterError> {
+        Ok(within(self.client.apiserver_version()).await?.git_version)
+    }
+
+    /// Whether we may do `verb` on a kind. Within 10 s.
+    pub async fn may(&self, verb: &str, kind: &Kind, namespace: Option<&str>) -> Result<bool, ClusterError> {
+        let review = SelfSubjectAccessReview {
+            spec: SelfSubjectAccessReviewSpec {
+                resource_attributes: Some(ResourceAttributes {
+                    group: Some(kind.group().to_owned()),
+                    resource: Some(kind.plural().to_owned()),
+                    verb: Some(verb.to_owned()),
+                    namespace: namespace.map(str::to_owned),
+                    ..ResourceAttributes::default()
+                }),
+                ..SelfSubjectAccessReviewSpec::default()
+            },
+            ..SelfSubjectAccessReview::default()
+        };
+        let reviews: Api<SelfSubjectAccessReview> = Api::all(self.client.clone());
+        let answer = within(reviews.create(&PostParams::default(), &review)).await?;
+        Ok(answer.status.is_some_and(|s| s.allowed))
+    }
+}
+
+/// Why the API server did not answer a question of ours.
+#[derive(Debug, thiserror::Error)]
+pub enum ClusterError {
+    /// It refuses our credentials.
+    #[error("the API server refuses the credentials (401): check the token or certificate of the kubeconfig's user")]
+    Unauthenticated,
+    /// We are known and not allowed.
+    #[error("not allowed: {0}")]
+    Forbidden(String),
+    /// It is away, or answered with an error.
+    #[error("{0}")]
+    Away(String),
+}
+
+async fn within<T>(call: impl Future<Output = kube::Result<T>>) -> Result<T, ClusterError> {
+    match tokio::time::timeout(Duration::from_secs(10), call).await {
+        Err(_) => Err(ClusterError::Away("no answer within 10 s".into())),
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(kube::Error::Api(status))) if status.code == 401 => Err(ClusterError::Unauthenticated),
+        Ok(Err(kube::Error::Api(status))) if status.code == 403 => Err(ClusterError::Forbidden(status.message.clone())),
+        Ok(Err(e)) => Err(ClusterError::Away(describe(&e))),
+    }
+}
+
+/// The innermost cause says what happened ("connection refused"); the outer ones only that something did.
+fn describe(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        let inner_text = inner.to_string();
+        if !text.contains(&inner_text) {
+            text = format!("{text}: {inner_text}");
+        }
+        source = inner.source();
+    }
+    text
+}
+
+async fn configuration(access: &Access) -> Result<Config, AccessError> {
+    let options = KubeConfigOptions { context: access.context.clone(), ..KubeConfigOptions::default() };
+    let from_file = async {
+        match &access.kubeconfig {
+            Some(path) => {
+                let kubeconfig = Kubeconfig::read_from(path).map_err(|e| format!("{}: {}", path.display(), describe(&e)))?;
+                Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|e| format!("{}: {}", path.display(), describe(&e)))
+            }
+            None => Config::from_kubeconfig(&options).await.map_err(|e| format!("kubeconfig: {}", describe(&e))),
+        }
+    };
+    let in_cluster = || Config::incluster().map_err(|e| format!("service account: {}", describe(&e)));
+    let tried = match access.mode {
+        Mode::InCluster => in_cluster(),
+        Mode::Kubeconfig => from_file.await,
+        Mode::Auto if access.kubeconfig.is_some() || access.context.is_some() => from_file.await,
+        Mode::Auto => match in_cluster() {
+            Ok(config) => Ok(config),
+            Err(first) => from_file.await.map_err(|second| format!("{first}; {second}")),
+        },
+    };
+    tried.map_err(|tried| {
+        AccessError::NotConfigured(format!("tried {tried}. Set cluster.kubeconfig, KUBECONFIG, or run inside a cluster"))
+    })
+}
+
+impl ApiServer for Cluster {
+    fn send<'a>(&'a self, target: &'a Target, request: &'a Request) -> BoxFuture<'a, Result<Response, String>> {
+        Box::pin(async move {
+            let request = http_request(target, request).map_err(|e| e.to_string())?;
+            let (parts, body) = request.into_parts();
+            let request = http::Request::from_parts(parts, kube::client::Body::from(body));
+            let response = self.client.send(request).await.map_err(|e| describe(&e))?;
+            let retry_after = response.headers().get(http::header::RETRY_AFTER);
+            let retry_after = retry_after.and_then(|v| v.to_str().ok()?.parse().ok()).map(Duration::from_secs);
+            let status = response.status().as_u16();
+            let body = response.into_body().into_data_stream();
+            let body = body.map(|chunk| chunk.map_err(|e| format!("the connection broke: {}", describe(&e)))).boxed();
+            Ok(Response { status, retry_after, body })
+        })
+    }
+}
+
+fn http_request(target: &Target, request: &Request) -> Result<http::Request<Vec<u8>>, kube::core::request::Error> {
+    let base = kube::core::Request::new(target.kind.path(target.namespace.as_deref()));
+    let metadata = target.kind.content() == Content::Metadata;
+    match &request.verb {
+        Verb::List { limit, next, at_least } => {
+            let mut params = ListParams::default().limit(*limit);
+            if let Some(token) = next {
+                params = params.continue_token(token);
+            } else if let Some(rv) = at_least {
+                params = params.at(rv.as_str()).matching(VersionMatch::NotOlderThan);
+            }
+            if metadata { base.list_metadata(&params) } else { base.list(&params) }
+        }
+        Verb::Watch { rv, timeout_seconds } => {
+            let params = WatchParams::default().timeout(*timeout_seconds);
+            let mut request =
+                if metadata { base.watch_metadata(&params, rv.as_str()) } else { base.watch(&params, rv.as_str()) }?;
+            // A compressed watch holds events back and costs more than it saves inside a cluster (kube #2079).
+            request.headers_mut().insert(http::header::ACCEPT_ENCODING, http::HeaderValue::from_static("identity"));
+            Ok(request)
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Topics as they should be against topics as they are.

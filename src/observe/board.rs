@@ -1,0 +1,258 @@
+//! The board: one row a watcher, one for the log, one for the fold. Written by actors, read by HTTP without asking anyone.
+
+use crate::domain::index::Name;
+use crate::domain::kind::Kind;
+use crate::domain::lane::{Lane, Usage};
+use crate::domain::rv::Rv;
+use serde::Serialize;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+/// A kind in a scope: one watcher, one lane, one checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Target {
+    /// The kind.
+    pub kind: Kind,
+    /// The namespace; `None` for all.
+    pub namespace: Option<Arc<str>>,
+}
+
+impl Target {
+    /// `pods`, `pods@shop`: id of the watcher and of the checkpoint.
+    pub fn id(&self) -> String {
+        match &self.namespace {
+            Some(namespace) => format!("{}@{namespace}", self.kind.id()),
+            None => self.kind.id(),
+        }
+    }
+
+    /// Whether an object of that name belongs here.
+    pub fn covers(&self, at: &Name) -> bool {
+        self.namespace.as_deref().is_none_or(|ns| ns == &*at.namespace)
+    }
+}
+
+/// One watcher's row.
+pub struct WatcherRow {
+    /// What it watches.
+    pub target: Target,
+    /// Its lane.
+    pub lane: Arc<Lane<Rv>>,
+    /// Everything reported so far is in the lane up to the first complete list.
+    pub synced: AtomicBool,
+    /// Parked: not allowed, or not served.
+    pub parked: AtomicBool,
+    /// Changes reported.
+    pub received: AtomicU64,
+    /// Wall clock of the last report, ms since 1970; 0 before the first.
+    pub last_report_ms: AtomicI64,
+    phase: Mutex<(String, Option<String>)>,
+}
+
+impl WatcherRow {
+    /// A row that has not begun.
+    pub fn new(target: Target, lane: Arc<Lane<Rv>>) -> Arc<Self> {
+        Arc::new(Self {
+            target,
+            lane,
+            synced: AtomicBool::new(false),
+            parked: AtomicBool::new(false),
+            received: AtomicU64::new(0),
+            last_report_ms: AtomicI64::new(0),
+            phase: Mutex::new(("start".into(), None)),
+        })
+    }
+
+    /// Sets the phase; gives whether it changed.
+    pub fn set_phase(&self, name: &str, reason: Option<&str>) -> bool {
+        let mut phase = self.phase.lock().unwrap_or_else(PoisonError::into_inner);
+        let changed = phase.0 != name || phase.1.as_deref() != reason;
+        if changed {
+            *phase = (name.to_owned(), reason.map(str::to_owned));
+        }
+        changed
+    }
+
+    fn show(&self) -> WatcherView {
+        let (phase, reason) = self.phase.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Usage { records, bytes, limit_bytes, generation, stats } = self.lane.usage();
+        WatcherView {
+            id: self.target.id(),
+            kind: self.target.kind.id(),
+            namespace: self.target.namespace.as_deref().map(str::to_owned),
+            phase,
+            reason,
+            synced: self.synced.load(Ordering::Relaxed),
+            received: self.received.load(Ordering::Relaxed),
+            last_report_ms: self.last_report_ms.load(Ordering::Relaxed),
+            lane: LaneView {
+                records,
+                bytes,
+                limit_bytes,
+                generation,
+                pushed: stats.pushed,
+                acked: stats.acked,
+                nacks: stats.nacks,
+            },
+            watermark: self.lane.watermark().map(|rv| rv.as_str().to_owned()),
+        }
+    }
+}
+
+/// A watcher as it is shown.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[allow(missing_docs)]
+pub struct WatcherView {
+    pub id: String,
+    pub kind: String,
+    pub namespace: Option<String>,
+    pub phase: String,
+    pub reason: Option<String>,
+    pub synced: bool,
+    pub received: u64,
+    pub last_report_ms: i64,
+    pub lane: LaneView,
+    pub watermark: Option<String>,
+}
+
+/// A lane as it is shown.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[allow(missing_docs)]
+pub struct LaneView {
+    pub records: usize,
+    pub bytes: usize,
+    pub limit_bytes: usize,
+    pub generation: u64,
+    pub pushed: u64,
+    pub acked: u64,
+    pub nacks: u64,
+}
+
+/// The whole board as it is shown.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[allow(missing_docs)]
+pub struct PipelineView {
+    pub state: String,
+    pub ready: bool,
+    pub degraded: Vec<String>,
+    pub cluster: String,
+    pub log: String,
+    pub writer_epoch: u64,
+    pub in_flight: u64,
+    pub watchers: Vec<WatcherView>,
+}
+
+/// The board.
+#[derive(Default)]
+pub struct Board {
+    state: Mutex<String>,
+    cluster: Mutex<String>,
+    log: Mutex<String>,
+    watchers: RwLock<Vec<Arc<WatcherRow>>>,
+    degraded: Mutex<std::collections::BTreeMap<&'static str, String>>,
+    /// Our writer epoch; 0 before it is known.
+    pub writer_epoch: AtomicU64,
+    /// Records handed to the producer and not settled.
+    pub in_flight: AtomicU64,
+    /// The fold has read our own markers in every partition.
+    pub folded: AtomicBool,
+    was_ready: AtomicBool,
+}
+
+fn set(slot: &Mutex<String>, text: &str) {
+    text.clone_into(&mut slot.lock().unwrap_or_else(PoisonError::into_inner));
+}
+
+fn get(slot: &Mutex<String>) -> String {
+    slot.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+impl Board {
+    /// What the process is doing as a whole: `connecting`, `folding`, `running`, `draining`.
+    pub fn set_state(&self, state: &str) {
+        set(&self.state, state);
+    }
+
+    /// Names the two ends.
+    pub fn set_ends(&self, cluster: &str, log: &str) {
+        set(&self.cluster, cluster);
+        set(&self.log, log);
+    }
+
+    /// Adds the watchers, once.
+    pub fn set_watchers(&self, rows: Vec<Arc<WatcherRow>>) {
+        *self.watchers.write().unwrap_or_else(PoisonError::into_inner) = rows;
+    }
+
+    /// The watchers' rows.
+    pub fn watchers(&self) -> Vec<Arc<WatcherRow>> {
+        self.watchers.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Says that something is away, or (with `None`) back. Shown as degraded; never unready once ready. Gives whether
+    /// this is news.
+    pub fn degrade(&self, what: &'static str, why: Option<String>) -> bool {
+        let mut degraded = self.degraded.lock().unwrap_or_else(PoisonError::into_inner);
+        match why {
+            Some(why) => degraded.insert(what, why.clone()) != Some(why),
+            None => degraded.remove(what).is_some(),
+        }
+    }
+
+    /// What readiness waits for; empty when ready. Once it was empty it stays so: an outage shows as degraded.
+    pub fn missing(&self) -> Vec<String> {
+        if self.was_ready.load(Ordering::Relaxed) {
+            return Vec::new();
+        }
+        let mut missing = Vec::new();
+        if !self.folded.load(Ordering::Acquire) {
+            missing.push(format!("state: {}", get(&self.state)));
+        }
+        let watchers = self.watchers();
+        if watchers.is_empty() {
+            missing.push("watchers: not started".to_owned());
+        }
+        for row in &watchers {
+            if !row.synced.load(Ordering::Acquire) && !row.parked.load(Ordering::Acquire) {
+                let view = row.show();
+                missing.push(format!("{}: {} {}", view.id, view.phase, view.reason.unwrap_or_default()).trim_end().to_owned());
+            }
+        }
+        if missing.is_empty() {
+            self.was_ready.store(true, Ordering::Relaxed);
+        }
+        missing
+    }
+
+    /// Everything that is away.
+    pub fn degraded(&self) -> Vec<String> {
+        let mut all: Vec<String> = {
+            let degraded = self.degraded.lock().unwrap_or_else(PoisonError::into_inner);
+            degraded.iter().map(|(what, why)| format!("{what}: {why}")).collect()
+        };
+        for row in self.watchers() {
+            if row.parked.load(Ordering::Relaxed) {
+                let view = row.show();
+                all.push(format!("{}: {}", view.id, view.reason.unwrap_or_default()));
+            }
+        }
+        all
+    }
+
+    /// The board, for people and programs.
+    pub fn show(&self) -> PipelineView {
+        PipelineView {
+            state: get(&self.state),
+            ready: self.missing().is_empty(),
+            degraded: self.degraded(),
+            cluster: get(&self.cluster),
+            log: get(&self.log),
+            writer_epoch: self.writer_epoch.load(Ordering::Relaxed),
+            in_flight: self.in_flight.load(Ordering::Relaxed),
+            watchers: self.watchers().iter().map(|row| row.show()).collect(),
+        }
+    }
+}

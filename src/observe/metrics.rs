@@ -1,0 +1,159 @@
+//! Metrics: names, labels and units in one place. Labels come from closed sets, never from object names.
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+
+/// Where in its life a change was counted (G10).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[allow(non_camel_case_types)]
+pub enum Stage {
+    /// Reported by the API server.
+    received,
+    /// Concluded, not reported.
+    inferred,
+    /// Acked by the log.
+    published,
+    /// Nothing to publish; the reason says why.
+    filtered,
+    /// A later version of the same object was published in its place.
+    coalesced,
+}
+
+/// Labels of `agent_events_changes_total`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ChangeLabels {
+    /// Kind id.
+    pub kind: String,
+    /// Stage.
+    pub stage: Stage,
+    /// A word, empty where a stage has only one.
+    pub reason: String,
+}
+
+/// One label: the kind.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct KindLabel {
+    /// Kind id.
+    pub kind: String,
+}
+
+/// Kind and a reason from a closed set.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct KindReason {
+    /// Kind id.
+    pub kind: String,
+    /// A word.
+    pub reason: String,
+}
+
+/// Topic and result.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct TopicResult {
+    /// Topic with prefix.
+    pub topic: String,
+    /// `acked`, `failed`.
+    pub result: String,
+}
+
+/// Actor and reason.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ActorReason {
+    /// Actor id.
+    pub actor: String,
+    /// `panic`, `stopped`, `hung`.
+    pub reason: String,
+}
+
+/// Version of the build.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Build {
+    /// Crate version.
+    pub version: String,
+}
+
+/// All metrics of the process.
+#[derive(Debug)]
+#[allow(missing_docs)] // each is described where it is registered
+pub struct Metrics {
+    registry: Mutex<Registry>,
+    pub changes: Family<ChangeLabels, Counter>,
+    pub in_flight: Family<KindLabel, Gauge>,
+    pub relists: Family<KindReason, Counter>,
+    pub undecodable: Family<KindLabel, Counter>,
+    pub watch_restarts: Family<KindLabel, Counter>,
+    pub records: Family<TopicResult, Counter>,
+    pub producers: Counter,
+    pub publish_seconds: Histogram,
+    pub checkpoints: Counter,
+    pub fold_records: Family<KindReason, Counter>,
+    pub store_objects: Family<KindLabel, Gauge>,
+    pub store_bytes: Family<KindLabel, Gauge>,
+    pub actor_restarts: Family<ActorReason, Counter>,
+    pub foreign_records: Family<KindReason, Counter>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("agent_events");
+        let metrics = Self {
+            registry: Mutex::new(Registry::default()),
+            changes: Family::default(),
+            in_flight: Family::default(),
+            relists: Family::default(),
+            undecodable: Family::default(),
+            watch_restarts: Family::default(),
+            records: Family::default(),
+            producers: Counter::default(),
+            // Reported to acked: 1 ms to 33 s, doubling.
+            publish_seconds: Histogram::new(prometheus_client::metrics::histogram::exponential_buckets(0.001, 2.0, 16)),
+            checkpoints: Counter::default(),
+            fold_records: Family::default(),
+            store_objects: Family::default(),
+            store_bytes: Family::default(),
+            actor_restarts: Family::default(),
+            foreign_records: Family::default(),
+        };
+        let r = &mut registry;
+        r.register("changes", "Changes by what became of them", metrics.changes.clone());
+        r.register("changes_in_flight", "Changes reported and not yet acked by the log", metrics.in_flight.clone());
+        r.register("relists", "Lists begun, by reason", metrics.relists.clone());
+        r.register("undecodable", "Watch lines and list items that could not be read", metrics.undecodable.clone());
+        r.register("watch_restarts", "Watches opened", metrics.watch_restarts.clone());
+        r.register("publish_records", "Records by topic and result", metrics.records.clone());
+        r.register("producers", "Producers built: one, and one after each fatal error", metrics.producers.clone());
+        r.register("publish_latency_seconds", "From report to ack", metrics.publish_seconds.clone());
+        r.register("checkpoints", "Checkpoints written", metrics.checkpoints.clone());
+        r.register("fold_records", "Records read back into the store, by what became of them", metrics.fold_records.clone());
+        r.register("store_objects", "Objects in the store", metrics.store_objects.clone());
+        r.register("store_bytes", "Compressed bytes in the store", metrics.store_bytes.clone());
+        r.register("actor_restarts", "Actors restarted", metrics.actor_restarts.clone());
+        r.register("foreign_records", "Records on our topics that are not ours", metrics.foreign_records.clone());
+        let build: Family<Build, Gauge> = Family::default();
+        build.get_or_create(&Build { version: env!("CARGO_PKG_VERSION").into() }).set(1);
+        r.register("build_info", "Version of the running build", build);
+        *metrics.registry.lock().unwrap_or_else(PoisonError::into_inner) = registry;
+        metrics
+    }
+}
+
+impl Metrics {
+    /// All metrics as OpenMetrics 1.0 text.
+    pub fn render(&self) -> String {
+        let mut text = String::new();
+        // Writing into a String cannot fail.
+        encode(&mut text, &self.registry.lock().unwrap_or_else(PoisonError::into_inner)).unwrap_or_default();
+        text
+    }
+
+    /// Counts changes of a kind at a stage.
+    pub fn change(&self, kind: &str, stage: Stage, reason: &str, n: u64) {
+        self.changes.get_or_create(&ChangeLabels { kind: kind.into(), stage, reason: reason.into() }).inc_by(n);
+    }
+}
