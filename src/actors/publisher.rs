@@ -171,7 +171,9 @@ impl Worker for Publisher {
         let left = deadline.saturating_duration_since(Instant::now());
         // Flushing blocks a thread: not this one.
         #[allow(clippy::disallowed_methods)] // awaited right below
-        let flushed = ctx.io().spawn_blocking(move || producer.map_or(0, |p| if p.flush(left) { 0 } else { p.in_flight() as u64 }));
+        let flushed = ctx
+            .io()
+            .spawn_blocking(move || producer.map_or(0, |p| if p.flush(left) { 0 } else { p.in_flight() as u64 }));
         Box::pin(flushed.into_actor(self).map(|left, _, _| Drained { left: left.unwrap_or(0) }))
     }
 }

@@ -102,7 +102,8 @@ impl SharedState {
             return;
         }
         let epochs = self.lent.store.epochs();
-        let done = self.lent.marked.iter().all(|at| epochs.get(at).is_some_and(|epoch| *epoch >= self.lent.writer_epoch));
+        let done =
+            self.lent.marked.iter().all(|at| epochs.get(at).is_some_and(|epoch| *epoch >= self.lent.writer_epoch));
         if done {
             tracing::info!(objects = self.lent.store.len(), "the fold is complete");
             self.lent.board.folded.store(true, Ordering::Release);

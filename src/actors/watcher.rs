@@ -20,7 +20,8 @@ use crate::observe::clock;
 use crate::observe::metrics::{KindLabel, KindReason, Metrics, Stage};
 use crate::store::Store;
 use actix::prelude::{
-    ActorContext as _, ActorFutureExt as _, Addr, AsyncContext as _, Handler, Message, ResponseActFuture, StreamHandler, WrapFuture as _,
+    ActorContext as _, ActorFutureExt as _, Addr, AsyncContext as _, Handler, Message, ResponseActFuture,
+    StreamHandler, WrapFuture as _,
 };
 use bytes::Bytes;
 use std::sync::atomic::Ordering;
@@ -118,7 +119,8 @@ impl Watcher {
         let (orders, order_queue) = mpsc::unbounded_channel();
         let (out, incoming) = mpsc::channel(CHUNKS);
         self.orders = Some(orders);
-        self.reader = Some(ctx.spawn_io(driver::drive(self.lent.io.clone(), self.lent.target.clone(), order_queue, out)));
+        self.reader =
+            Some(ctx.spawn_io(driver::drive(self.lent.io.clone(), self.lent.target.clone(), order_queue, out)));
         ctx.feed(incoming);
         ctx.run_interval(TIDY_EVERY, |this, _| this.tidy());
         self.turn(ctx);

@@ -1,3 +1,4 @@
-//! Types that cross a mailbox.
+//! Everything that crosses a mailbox. Knows `domain`, never `actors`.
 
 pub mod life;
+pub mod publish;

@@ -114,7 +114,7 @@ pub use context::{Context, Vitals};
 pub use spec::{ChildSpec, Group};
 pub use supervisor::{DuplicateChild, Supervisor, SupervisorHandle};
 pub use task::{Task, spawn_io};
-pub use worker::{Worker, drained};
+pub use worker::{Worker, drained, tell};
 
 #[doc(inline)]
 pub use crate::worker;

@@ -58,3 +58,16 @@ macro_rules! worker {
         }
     };
 }
+
+/// Leaves a control message in a mailbox and goes on. Never for data: actix takes any number of these whatever the
+/// mailbox's bound, so what is told must be rare by itself.
+pub fn tell<A, M>(to: &actix::Addr<A>, message: M)
+where
+    A: Worker + Handler<M>,
+    M: actix::Message + Send + 'static,
+    M::Result: Send,
+    Context<A>: actix::dev::ToEnvelope<A, M>,
+{
+    #[allow(clippy::disallowed_methods)] // the one place
+    to.do_send(message);
+}
