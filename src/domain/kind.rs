@@ -93,7 +93,11 @@ impl Kind {
 
     /// `v1`, `apps/v1`.
     pub fn api_version(&self) -> String {
-        if self.0.group.is_empty() { self.0.version.to_string() } else { format!("{}/{}", self.0.group, self.0.version) }
+        if self.0.group.is_empty() {
+            self.0.version.to_string()
+        } else {
+            format!("{}/{}", self.0.group, self.0.version)
+        }
     }
 
     /// How its changes are tracked.

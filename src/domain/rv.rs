@@ -21,7 +21,9 @@ impl Rv {
 
     /// Whether this is a version that can be ordered: decimal digits without a leading zero ("0" itself means "any").
     pub fn is_numeric(&self) -> bool {
-        !self.0.is_empty() && self.0.bytes().all(|b| b.is_ascii_digit()) && (self.0.len() == 1 || !self.0.starts_with('0'))
+        !self.0.is_empty()
+            && self.0.bytes().all(|b| b.is_ascii_digit())
+            && (self.0.len() == 1 || !self.0.starts_with('0'))
     }
 
     /// Whether no version is known yet.

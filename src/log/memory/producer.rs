@@ -122,7 +122,7 @@ pub(super) fn pump(shared: &Arc<Shared>) {
     let mut delayed = Vec::new();
     {
         let mut state = shared.lock();
-        if state.deliver == Deliver::Held || state.down {
+        if state.deliver == Deliver::Held {
             return;
         }
         let ids: Vec<u64> = state.queues.keys().copied().collect();
