@@ -12,5 +12,6 @@ pub mod record;
 pub mod redact;
 pub mod restart;
 pub mod rv;
+pub mod target;
 pub mod topic;
 pub mod watch;

@@ -3,7 +3,7 @@
 
 use super::ApiServer;
 use crate::domain::watch::{Input, Request, Verb};
-use crate::observe::board::Target;
+use crate::domain::target::Target;
 use futures_util::StreamExt as _;
 use std::sync::Arc;
 use std::time::Duration;
