@@ -3,7 +3,9 @@
 //! The way of a change: `kubernetes` (bytes) → `actors::watcher` (redact, reconcile) → lane → `actors::publisher` → `log`
 //! → `actors::shared_state` (fold) → `store` → `actors::query` → `http`, `cli`. ARCHITECTURE.md walks it file by file.
 
+pub mod cli;
 pub mod domain;
 pub mod kubernetes;
 pub mod log;
 pub mod observe;
+pub mod settings;

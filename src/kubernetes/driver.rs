@@ -68,7 +68,12 @@ pub struct Shared {
 }
 
 /// Runs until the orders end or nobody listens any more.
-pub async fn drive(shared: Shared, target: Target, mut orders: mpsc::UnboundedReceiver<Order>, out: mpsc::Sender<Incoming>) {
+pub async fn drive(
+    shared: Shared,
+    target: Target,
+    mut orders: mpsc::UnboundedReceiver<Order>,
+    out: mpsc::Sender<Incoming>,
+) {
     let mut next = None;
     let mut snapshot: Option<OwnedSemaphorePermit> = None;
     loop {
@@ -128,7 +133,9 @@ async fn perform(shared: &Shared, target: &Target, request: &Request, out: &mpsc
             Ok(None) => Input::End,
             Ok(Some(Err(reason))) => Input::Broken(reason),
             Ok(Some(Ok(bytes))) => {
-                let Ok(held) = shared.frames.clone().acquire_many_owned(budget(bytes.len(), shared)).await else { return false };
+                let Ok(held) = shared.frames.clone().acquire_many_owned(budget(bytes.len(), shared)).await else {
+                    return false;
+                };
                 let incoming = Incoming { id: request.id, input: Input::Body(bytes), held: Some(held) };
                 if out.send(incoming).await.is_err() {
                     return false;

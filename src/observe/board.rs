@@ -218,7 +218,9 @@ impl Board {
         for row in &watchers {
             if !row.synced.load(Ordering::Acquire) && !row.parked.load(Ordering::Acquire) {
                 let view = row.show();
-                missing.push(format!("{}: {} {}", view.id, view.phase, view.reason.unwrap_or_default()).trim_end().to_owned());
+                missing.push(
+                    format!("{}: {} {}", view.id, view.phase, view.reason.unwrap_or_default()).trim_end().to_owned(),
+                );
             }
         }
         if missing.is_empty() {

@@ -130,7 +130,11 @@ impl Default for Metrics {
         r.register("producers", "Producers built: one, and one after each fatal error", metrics.producers.clone());
         r.register("publish_latency_seconds", "From report to ack", metrics.publish_seconds.clone());
         r.register("checkpoints", "Checkpoints written", metrics.checkpoints.clone());
-        r.register("fold_records", "Records read back into the store, by what became of them", metrics.fold_records.clone());
+        r.register(
+            "fold_records",
+            "Records read back into the store, by what became of them",
+            metrics.fold_records.clone(),
+        );
         r.register("store_objects", "Objects in the store", metrics.store_objects.clone());
         r.register("store_bytes", "Compressed bytes in the store", metrics.store_bytes.clone());
         r.register("actor_restarts", "Actors restarted", metrics.actor_restarts.clone());
