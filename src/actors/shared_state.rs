@@ -8,7 +8,8 @@ use crate::domain::index::Name;
 use crate::domain::kind::Kind;
 use crate::log::{Log, ReadBatch, Reader, Start};
 use crate::messages::life::Drained;
-use crate::observe::board::{Board, Target};
+use crate::domain::target::Target;
+use crate::observe::board::Board;
 use crate::observe::metrics::{KindReason, Metrics};
 use crate::store::Store;
 use actix::prelude::{ActorContext as _, Addr, AsyncContext as _, ResponseActFuture, StreamHandler};
@@ -102,7 +103,8 @@ impl SharedState {
             return;
         }
         let epochs = self.lent.store.epochs();
-        let done = self.lent.marked.iter().all(|at| epochs.get(at).is_some_and(|epoch| *epoch >= self.lent.writer_epoch));
+        let done =
+            self.lent.marked.iter().all(|at| epochs.get(at).is_some_and(|epoch| *epoch >= self.lent.writer_epoch));
         if done {
             tracing::info!(objects = self.lent.store.len(), "the fold is complete");
             self.lent.board.folded.store(true, Ordering::Release);

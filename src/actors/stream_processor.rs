@@ -14,12 +14,12 @@ use crate::messages::life::Drained;
 use crate::messages::publish::PublishBatch;
 use crate::observe::board::Board;
 use actix::prelude::{
-    ActorContext as _, ActorFutureExt as _, Addr, AsyncContext as _, ResponseActFuture, StreamHandler, WrapFuture as _,
+    ActorContext as _, ActorFutureExt as _, Addr, AsyncContext as _, ResponseActFuture, WrapFuture as _,
 };
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
 /// The next offset to read, by topic and partition.
@@ -53,8 +53,8 @@ pub struct Lent {
 pub struct StreamProcessor {
     lent: Arc<Lent>,
     publisher: Addr<Publisher>,
-    reading: Option<Box<dyn Send + Sync>>,
-    /// Read and not yet told, because the lane is full. The channel behind it is bounded.
+    reading: Option<Reading>,
+    /// Read and not yet told, because the lane is full. No more is pulled while it is long.
     backlog: VecDeque<InRecord>,
     /// Writer epochs by topic and partition: what a dead writer still wrote is not told.
     epochs: HashMap<(Arc<str>, i32), u64>,
@@ -64,6 +64,16 @@ pub struct StreamProcessor {
 
 rt::worker!(StreamProcessor);
 
+/// A read under way: pulled batch by batch, since what is fed cannot be held back.
+struct Reading {
+    /// Keeps the engine's side of the read alive.
+    _guard: Box<dyn Send + Sync>,
+    /// `None` while a pull is under way.
+    batches: Option<mpsc::Receiver<ReadBatch>>,
+}
+
+/// Records in the backlog above which no more are pulled.
+const BACKLOG: usize = 1024;
 const BATCHES_IN_FLIGHT: usize = 2;
 /// Records told before others on this arbiter get a turn.
 const RECORDS_A_TURN: usize = 512;
@@ -94,8 +104,8 @@ impl StreamProcessor {
         match self.lent.log.read(from) {
             Ok(Reader { batches, guard }) => {
                 self.lent.board.degrade("stream", None);
-                self.reading = Some(guard);
-                ctx.feed(batches);
+                self.reading = Some(Reading { _guard: guard, batches: Some(batches) });
+                self.pull(ctx);
             }
             Err(e) => {
                 if self.lent.board.degrade("stream", Some(e.to_string())) {
@@ -106,9 +116,31 @@ impl StreamProcessor {
         }
     }
 
+    /// Takes the next batch, unless the backlog is long or a pull is under way.
+    fn pull(&mut self, ctx: &mut Context<Self>) {
+        if self.backlog.len() >= BACKLOG {
+            return;
+        }
+        let Some(mut batches) = self.reading.as_mut().and_then(|r| r.batches.take()) else { return };
+        let pulled = async move { (batches.recv().await, batches) }.into_actor(self);
+        ctx.spawn(pulled.map(|(batch, batches), this, ctx| {
+            let Some(reading) = this.reading.as_mut() else { return };
+            reading.batches = Some(batches);
+            match batch {
+                Some(batch) => {
+                    this.backlog.extend(batch.records);
+                    this.turn(ctx);
+                }
+                // The engine cannot go on and has said why; a new life reads again.
+                None => ctx.stop(),
+            }
+        }));
+    }
+
     fn turn(&mut self, ctx: &mut Context<Self>) {
         if !self.draining {
             self.tell();
+            self.pull(ctx);
         }
         self.pump(ctx);
     }
@@ -153,7 +185,8 @@ impl StreamProcessor {
             Ok(Table::Change(change)) if record.writer_epoch().unwrap_or(0) >= *epoch => {
                 let (topic, partitions) = &self.lent.topic;
                 let told = narrate::happenings(&change);
-                let record = |h| narrate::record(topic, *partitions, &self.lent.cluster, self.lent.writer_epoch, &change, h);
+                let record =
+                    |h| narrate::record(topic, *partitions, &self.lent.cluster, self.lent.writer_epoch, &change, h);
                 told.iter().map(record).collect()
             }
             // Foreign records are counted by the fold, which reads the same topics.
@@ -200,18 +233,5 @@ impl Worker for StreamProcessor {
         self.pump(ctx);
         let lane = self.lent.lane.clone();
         Box::pin(async move { super::await_drained(&lane, deadline).await }.into_actor(self))
-    }
-}
-
-impl StreamHandler<ReadBatch> for StreamProcessor {
-    fn handle(&mut self, batch: ReadBatch, ctx: &mut Context<Self>) {
-        self.backlog.extend(batch.records);
-        self.turn(ctx);
-    }
-
-    fn finished(&mut self, ctx: &mut Context<Self>) {
-        if !self.draining {
-            ctx.stop();
-        }
     }
 }

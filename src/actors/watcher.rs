@@ -15,12 +15,14 @@ use crate::domain::watch::{Action, Capture, Config, Env, Notice, WatchCore};
 use crate::kubernetes::driver::{self, Incoming, Order};
 use crate::messages::life::Drained;
 use crate::messages::publish::PublishBatch;
-use crate::observe::board::{Target, WatcherRow};
+use crate::domain::target::Target;
+use crate::observe::board::WatcherRow;
 use crate::observe::clock;
 use crate::observe::metrics::{KindLabel, KindReason, Metrics, Stage};
 use crate::store::Store;
 use actix::prelude::{
-    ActorContext as _, ActorFutureExt as _, Addr, AsyncContext as _, Handler, Message, ResponseActFuture, StreamHandler, WrapFuture as _,
+    ActorContext as _, ActorFutureExt as _, Addr, AsyncContext as _, Handler, Message, ResponseActFuture,
+    StreamHandler, WrapFuture as _,
 };
 use bytes::Bytes;
 use std::sync::atomic::Ordering;
@@ -118,7 +120,8 @@ impl Watcher {
         let (orders, order_queue) = mpsc::unbounded_channel();
         let (out, incoming) = mpsc::channel(CHUNKS);
         self.orders = Some(orders);
-        self.reader = Some(ctx.spawn_io(driver::drive(self.lent.io.clone(), self.lent.target.clone(), order_queue, out)));
+        self.reader =
+            Some(ctx.spawn_io(driver::drive(self.lent.io.clone(), self.lent.target.clone(), order_queue, out)));
         ctx.feed(incoming);
         ctx.run_interval(TIDY_EVERY, |this, _| this.tidy());
         self.turn(ctx);

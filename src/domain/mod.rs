@@ -10,6 +10,8 @@ pub mod lane;
 pub mod narrate;
 pub mod record;
 pub mod redact;
+pub mod restart;
 pub mod rv;
+pub mod target;
 pub mod topic;
 pub mod watch;
