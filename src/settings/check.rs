@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::load::Provenance;
 use super::problem::{Origin, Problem};
 use super::tree::dotted;
-use super::{LogEngine, Settings, TopicSettings};
+use super::{LogEngine, Settings};
 
 /// Every fault of meaning.
 pub fn check(settings: &Settings, provenance: &Provenance) -> Vec<Problem> {
@@ -30,10 +30,11 @@ struct Check<'a> {
 
 /// librdkafka's settings that are not taken from `[kafka.librdkafka]`: the setting to use instead, or what they would
 /// break.
-const OWNED: [(&str, &str); 32] = [
+const OWNED: [(&str, &str); 33] = [
     ("bootstrap.servers", "set kafka.bootstrap instead"),
     ("metadata.broker.list", "set kafka.bootstrap instead"),
     ("sasl.password", "set kafka.sasl_password_file instead"),
+    ("client.id", "it is agent-events- and cluster.name"),
     ("linger.ms", "set publisher.linger instead"),
     ("queue.buffering.max.ms", "set publisher.linger instead"),
     ("queue.buffering.max.kbytes", "set publisher.queue_bytes instead"),
@@ -196,17 +197,6 @@ impl Check<'_> {
 
     fn publisher(&mut self) {
         let publisher = &self.settings.publisher;
-        let limit = |(name, topic): (&'static str, &TopicSettings)| {
-            let bytes = topic.config.get("max.message.bytes")?.parse::<usize>().ok()?;
-            Some((bytes, ["topics", name, "config", "max.message.bytes"]))
-        };
-        let smallest = self.settings.topics.all().into_iter().filter_map(limit).min_by_key(|(bytes, _)| *bytes);
-        if let Some((bytes, topic)) = smallest
-            && publisher.max_record_bytes > bytes
-        {
-            let hint = "a record that is sent and refused ends the producer";
-            self.contradiction(&["publisher", "max_record_bytes"], &topic, hint);
-        }
         self.within(&["publisher", "batch_events"], publisher.batch_events, 1..=100_000);
         self.within(&["publisher", "lane_events"], publisher.lane_events, 1..=10_000_000);
         self.within(&["publisher", "queue_bytes"], publisher.queue_bytes, 1 << 20..=2 << 30);

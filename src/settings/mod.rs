@@ -8,15 +8,13 @@
 //! lacks is refused, and a field it lacks does not load. It leaves the description of each setting to its comments.
 //!
 //! On the way, one file a step: `layer` reads a source into a tree of values with origins (`tree`), `conform` takes out
-//! what the `shape` of default.toml does not allow, `merge` merges and types, `check` compares settings with each other. `meaning` then gives the
-//! rules of `domain` what they ask for.
+//! what the `shape` of default.toml does not allow, `merge` merges and types, `check` compares settings with each other.
 
 mod check;
 mod conform;
 mod kafka;
 mod layer;
 mod load;
-mod meaning;
 mod merge;
 mod model;
 mod problem;

@@ -15,16 +15,22 @@ fn default_toml_holds_every_setting_and_no_other() {
 
 #[test]
 fn every_topic_in_default_toml_is_as_the_domain_says_it_should_be() {
+    let settings = Settings::defaults();
     let built_in = topic::specs(&Kind::builtins(), &topic::TopicPolicy::default());
-    let configured = topic::specs(&Kind::builtins(), &Settings::defaults().topic_policy());
-    assert_eq!(configured, built_in);
-    assert_eq!(Settings::defaults().topics.all().len(), built_in.len(), "a topic has no table in default.toml");
-    assert_eq!(Settings::defaults().topic_policy().unknown_overrides(&Kind::builtins()), Vec::<String>::new());
+    for spec in &built_in {
+        let topic = settings.topics.get(&spec.name).unwrap_or_else(|| panic!("{} has no table", spec.name));
+        assert_eq!(i32::from(topic.partitions), spec.partitions, "{}", spec.name);
+        let mut config = topic.config.0.clone();
+        config.insert("min.insync.replicas".to_owned(), "1".to_owned());
+        assert_eq!(config, spec.config, "{}", spec.name);
+    }
+    assert_eq!(settings.topics.all().len(), built_in.len(), "default.toml has a topic that nothing uses");
 }
 
 #[test]
 fn every_kind_in_default_toml_is_one_that_the_domain_knows() {
-    assert_eq!(Settings::defaults().kinds(), Kind::builtins());
+    let known: Vec<_> = Kind::builtins().iter().map(|kind| kind.plural().to_owned()).collect();
+    assert_eq!(Settings::defaults().watch.kinds().map(|(plural, _)| plural.to_owned()).to_vec(), known);
 }
 
 #[test]

@@ -209,10 +209,9 @@ fn two_settings_that_contradict_each_other_are_both_named_with_their_origin() {
              contradicts publisher.lane_bytes = \"4MiB\" (default); it must not be larger",
         ),
         (
-            "[publisher]\nmax_record_bytes = \"5MiB\"\n[topics.k8s-pods.config]\n\"max.message.bytes\" = 1000000\n",
-            "error: publisher.max_record_bytes = \"5MiB\" (x.toml:2): contradicts \
-             topics.k8s-pods.config.\"max.message.bytes\" = 1000000 (x.toml:4); \
-             a record that is sent and refused ends the producer",
+            "[publisher]\nqueue_bytes = \"5MiB\"",
+            "error: publisher.max_record_bytes = \"10MiB\" (default): \
+                 contradicts publisher.queue_bytes = \"5MiB\" (x.toml:2); it must not be larger",
         ),
         (
             "[topics]\nmin_insync_replicas = 2",

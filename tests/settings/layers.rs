@@ -91,18 +91,6 @@ fn nested_and_quoted_names_of_librdkafka_are_one_entry_that_a_later_layer_takes_
 }
 
 #[test]
-fn a_client_gets_only_the_entries_of_librdkafka_that_it_knows() {
-    let kafka = Settings::defaults().kafka;
-    let producer: Vec<_> = kafka.producer_entries().map(|(name, _)| name).collect();
-    let consumer: Vec<_> = kafka.consumer_entries().map(|(name, _)| name).collect();
-    assert_eq!(producer, ["batch.size", "compression.type", "reconnect.backoff.max.ms", "socket.keepalive.enable"]);
-    assert_eq!(
-        consumer,
-        ["fetch.queue.backoff.ms", "queued.max.messages.kbytes", "reconnect.backoff.max.ms", "socket.keepalive.enable"]
-    );
-}
-
-#[test]
 fn naming_a_namespace_replaces_the_built_in_one_and_the_flag_replaces_all() {
     let file = File::with("[watch.namespaces]\nshop = true\nbank = true\n");
     let mut sources = Sources { files: vec![file.path()], ..sound() };
