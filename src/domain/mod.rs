@@ -3,11 +3,13 @@
 pub mod ack;
 pub mod cut;
 pub mod envelope;
+pub mod fold;
 pub mod index;
 pub mod kind;
 pub mod lane;
 pub mod record;
 pub mod redact;
 pub mod rv;
+pub mod selector;
 pub mod topic;
 pub mod watch;
