@@ -182,12 +182,13 @@ impl Tree {
         &self.slots[index]
     }
 
-    /// The earliest time at which [`Tree::advance`] has something to do without being told anything.
-    pub(super) fn next_wake(&self) -> Option<Instant> {
+    /// The earliest time after `now` at which [`Tree::advance`] has something to do without being told anything. What
+    /// was due by `now` and is not done yet waits for somebody else's event, so a timer would only spin.
+    pub(super) fn next_wake(&self, now: Instant) -> Option<Instant> {
         if self.closing {
             return None;
         }
-        self.slots.iter().flat_map(|slot| [slot.back_at, slot.stop_by]).flatten().min()
+        self.slots.iter().flat_map(|slot| [slot.back_at, slot.stop_by]).flatten().filter(|at| *at > now).min()
     }
 
     /// Does what is due at `now`: kills who is overdue, stops and starts who is next.
@@ -283,15 +284,10 @@ impl Tree {
         slot.backoff = None;
         slot.enter(LifeState::Down);
 
-        let back_in = if self.closing {
-            slot.enter(LifeState::Ended);
-            None
-        } else if reason == ExitReason::ArbiterDead {
-            slot.enter(LifeState::Ended);
-            None
-        } else if asked {
+        let cannot_come_back = self.closing || reason == ExitReason::ArbiterDead;
+        let back_in = if !cannot_come_back && asked {
             Some(Duration::ZERO)
-        } else if slot.spec.restart.restarts(reason == ExitReason::Stopped) {
+        } else if !cannot_come_back && slot.spec.restart.restarts(reason == ExitReason::Stopped) {
             Some(self.plan_restart(index, now))
         } else {
             slot.enter(LifeState::Ended);
