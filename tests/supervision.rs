@@ -652,6 +652,29 @@ fn more_restarts_than_a_group_bears_restart_the_group_and_then_end_the_process()
 }
 
 #[test]
+fn a_group_that_was_stable_waits_as_briefly_as_the_first_time() {
+    simulated(async {
+        let backoff = Backoff { reset_after: Duration::from_secs(5), ..Backoff::default() };
+        let place = Arbiters::single().place("here");
+        let (a, a_addr, _) = subject("a", &place);
+        let story = Story::default();
+        let none = Intensity::new(0, Duration::from_secs(1));
+        let group = Group::one_for_one("g").intensity(none).backoff(backoff).child(a);
+        let supervisor = story.attach(Supervisor::new(vec![group])).jitter(|| 1.0).start().expect("ids differ");
+        supervisor.booted().await;
+        for (life, stable) in [(2, 1), (3, 6), (4, 1)] {
+            a_addr.send(Do::Panic).await.ok();
+            story.until(&format!("up a#{life}")).await;
+            sleep(Duration::from_secs(stable)).await;
+        }
+        let waits = |(_, fact): &(Duration, LifeFact)| {
+            if let LifeFact::GroupRestarted { back_in_ms, .. } = fact { Some(*back_in_ms) } else { None }
+        };
+        assert_eq!(story.facts.borrow().iter().filter_map(waits).collect::<Vec<_>>(), [100, 200, 100]);
+    });
+}
+
+#[test]
 fn crashes_further_apart_than_the_window_never_escalate() {
     simulated(async {
         let one = one_plain().await;
