@@ -3,6 +3,8 @@
 //! The way of a change: `kubernetes` (bytes) → `actors::watcher` (redact, reconcile) → lane → `actors::publisher` → `log`
 //! → `actors::shared_state` (fold) → `store` → `actors::query` → `http`, `cli`. ARCHITECTURE.md walks it file by file.
 
+pub mod actors;
 pub mod domain;
 pub mod log;
+pub mod messages;
 pub mod store;
