@@ -9,6 +9,7 @@ pub mod kind;
 pub mod lane;
 pub mod record;
 pub mod redact;
+pub mod restart;
 pub mod rv;
 pub mod selector;
 pub mod topic;

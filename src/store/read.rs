@@ -81,6 +81,7 @@ impl Filter {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Position {
     /// Topic, with prefix.
+    #[serde(serialize_with = "as_text")]
     pub topic: Arc<str>,
     /// Partition.
     pub partition: i32,
@@ -88,6 +89,11 @@ pub struct Position {
     pub next: i64,
     /// Current writer epoch of the partition; 0 before the first marker.
     pub epoch: u64,
+}
+
+/// serde takes an `Arc<str>` only with a feature that all its users would be built anew for.
+fn as_text<S: serde::Serializer>(text: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(text)
 }
 
 /// How far the log was applied when an answer was made: at least so far, for every partition of the kind's topic.
@@ -179,7 +185,7 @@ pub struct Stats {
     /// Kubernetes Events dropped by number.
     pub events_capped: u64,
     /// Kinds about which questions cannot be answered yet, with what is missing.
-    pub missing: BTreeMap<String, Arc<str>>,
+    pub missing: BTreeMap<String, String>,
     /// How far every partition was applied.
     pub positions: Vec<Position>,
 }
@@ -378,7 +384,7 @@ impl Store {
     /// All figures.
     pub fn stats(&self) -> Stats {
         let counters = lock(&self.counters).clone();
-        let missing = self.tables.iter().filter_map(|t| Some((t.kind_id.clone(), lock(&t.missing).clone()?)));
+        let missing = self.tables.iter().filter_map(|t| Some((t.kind_id.clone(), lock(&t.missing).as_deref()?.to_owned())));
         Stats {
             version: self.version(),
             memory: self.memory(),
