@@ -134,6 +134,7 @@ enum Do {
     PanicInTimer,
     Stop,
     Hang,
+    WorkASecond,
     CancelThenStop,
     StopMyArbiter,
 }
@@ -153,6 +154,7 @@ impl Handler<Do> for Subject {
             }
             Do::Stop => ctx.stop(),
             Do::Hang => ctx.wait(wrap_future(pending())),
+            Do::WorkASecond => ctx.wait(wrap_future(sleep(Duration::from_secs(1)))),
             Do::CancelThenStop => cancel_the_first_timer_and_stop(ctx),
             Do::StopMyArbiter => {
                 actix::Arbiter::current().stop();
@@ -411,6 +413,22 @@ fn an_idle_actor_is_never_taken_for_hung() {
         let one = one(|spec| spec.hang_limit(Duration::from_secs(2)), |_| {}).await;
         sleep(Duration::from_secs(600)).await;
         assert_eq!(one.story.told(), ["up a#1"]);
+        assert_eq!(one.status().await.handled, 0, "pings are not work");
+    });
+}
+
+#[test]
+fn a_backlog_that_moves_is_never_taken_for_hung() {
+    simulated(async {
+        // Each takes a second, and pings queue behind them.
+        let one = one(|spec| spec.hang_limit(Duration::from_secs(5)), |_| {}).await;
+        let backlog: Vec<_> = (0..60).map(|_| one.addr.send(Do::WorkASecond)).collect();
+        for answer in backlog {
+            answer.await.expect("handled");
+        }
+        sleep(Duration::from_secs(60)).await;
+        assert_eq!(one.story.told(), ["up a#1"]);
+        assert_eq!(one.status().await.handled, 60);
     });
 }
 
@@ -630,6 +648,29 @@ fn more_restarts_than_a_group_bears_restart_the_group_and_then_end_the_process()
         // The others still get their orderly end.
         let outcomes = supervisor.shutdown(Duration::from_secs(5)).await;
         assert_eq!(outcomes[1], ("a".to_owned(), Outcome::Drained { left: 0 }));
+    });
+}
+
+#[test]
+fn a_group_that_was_stable_waits_as_briefly_as_the_first_time() {
+    simulated(async {
+        let backoff = Backoff { reset_after: Duration::from_secs(5), ..Backoff::default() };
+        let place = Arbiters::single().place("here");
+        let (a, a_addr, _) = subject("a", &place);
+        let story = Story::default();
+        let none = Intensity::new(0, Duration::from_secs(1));
+        let group = Group::one_for_one("g").intensity(none).backoff(backoff).child(a);
+        let supervisor = story.attach(Supervisor::new(vec![group])).jitter(|| 1.0).start().expect("ids differ");
+        supervisor.booted().await;
+        for (life, stable) in [(2, 1), (3, 6), (4, 1)] {
+            a_addr.send(Do::Panic).await.ok();
+            story.until(&format!("up a#{life}")).await;
+            sleep(Duration::from_secs(stable)).await;
+        }
+        let waits = |(_, fact): &(Duration, LifeFact)| {
+            if let LifeFact::GroupRestarted { back_in_ms, .. } = fact { Some(*back_in_ms) } else { None }
+        };
+        assert_eq!(story.facts.borrow().iter().filter_map(waits).collect::<Vec<_>>(), [100, 200, 100]);
     });
 }
 
@@ -962,6 +1003,33 @@ fn an_arbiter_s_thread_carries_its_name() {
         };
         addr.send(Run(Box::new(read))).await.expect("handled");
         assert_eq!(name.await.expect("sent").expect("proc is mounted").trim(), "ae-publish");
+        supervisor.shutdown(Duration::from_secs(5)).await;
+        assert_eq!(arbiters.join(Duration::from_secs(10)), Vec::<String>::new());
+    });
+}
+
+#[test]
+fn a_dependent_that_does_not_stop_in_time_is_killed_and_comes_back() {
+    threaded(async |mut arbiters: Arbiters| {
+        let (a, a_addr, _) = subject("a", &arbiters.place("a"));
+        let (b, b_addr, _) = subject("b", &arbiters.place("b"));
+        let group = Group::rest_for_one("g").child(a).child(b.shutdown(Duration::from_millis(20)));
+        let story = Story::default();
+        let supervisor = story.attach(Supervisor::new(vec![group])).start().expect("ids differ");
+        supervisor.booted().await;
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let stuck = b_addr.send(Run(Box::new(move || {
+            released.recv().ok();
+        })));
+        a_addr.send(Do::Panic).await.ok();
+        let state_of_b = async || supervisor.tree().await.expect("the supervisor lives").remove(1).state;
+        let stopping = async { while state_of_b().await != LifeState::Stopping {} };
+        timeout(Duration::from_secs(10), stopping).await.expect("b is asked to stop");
+        sleep(Duration::from_millis(50)).await; // beyond its deadline, which is what the test is about
+        release.send(()).expect("it still waits");
+        stuck.await.ok();
+        story.until("up b#2").await;
+        assert_eq!(story.told()[2..], ["down a#1 Panicked", "down b#1 Overdue", "up a#2", "up b#2"]);
         supervisor.shutdown(Duration::from_secs(5)).await;
         assert_eq!(arbiters.join(Duration::from_secs(10)), Vec::<String>::new());
     });
