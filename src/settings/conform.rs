@@ -1,0 +1,126 @@
+//! Takes out of a layer what cannot stand in it, and says why: unknown names, and values of the wrong TOML type.
+
+use std::collections::BTreeMap;
+
+use config::{Map, Value, ValueKind};
+
+use super::layer::Layer;
+use super::problem::Problem;
+use super::shape::{Free, Shape};
+use super::tree::{self, Origins, dotted};
+use super::units::sounds_secret;
+
+/// The layer without the parts that cannot stand in it, which are reported in the order of its lines.
+pub fn conform_layer(layer: Layer, shape: &Shape, origins: &Origins, problems: &mut Vec<Problem>) -> Layer {
+    let mut conform = Conform { all: shape, origins, found: Vec::new() };
+    let values = conform.value(layer.values, shape, &mut Vec::new());
+    conform.found.sort_by(|a, b| (&a.origin, &a.key).cmp(&(&b.origin, &b.key)));
+    problems.extend(conform.found);
+    Layer { values: values.unwrap_or_else(|| Value::new(None, ValueKind::Table(Map::new()))), ..layer }
+}
+
+struct Conform<'a> {
+    all: &'a Shape,
+    origins: &'a Origins,
+    found: Vec<Problem>,
+}
+
+impl Conform<'_> {
+    fn value(&mut self, value: Value, shape: &Shape, path: &mut Vec<String>) -> Option<Value> {
+        let fits = matches!(
+            (shape, &value.kind),
+            (Shape::Table(_) | Shape::Free(_), ValueKind::Table(_))
+                | (Shape::Flag, ValueKind::Boolean(_))
+                | (Shape::Whole, ValueKind::I64(_))
+                // A size may be a number. Whether this text may, its type knows; see `typed`.
+                | (Shape::Text, ValueKind::String(_) | ValueKind::I64(_) | ValueKind::Float(_) | ValueKind::Boolean(_))
+        );
+        if !fits {
+            self.found.push(wrong_type(path, &value, shape.expected(), self.origins));
+            return None;
+        }
+        match (shape, &value.kind) {
+            (Shape::Table(children), ValueKind::Table(_)) => Some(self.table(value, children, path)),
+            (Shape::Free(free), ValueKind::Table(_)) => Some(self.free(&value, *free, path)),
+            _ => Some(value),
+        }
+    }
+
+    fn table(&mut self, table: Value, children: &BTreeMap<String, Shape>, path: &mut Vec<String>) -> Value {
+        let origin = table.origin().unwrap_or_default().to_owned();
+        let ValueKind::Table(entries) = table.kind else { return table };
+        let mut kept = Map::new();
+        for (key, entry) in entries {
+            path.push(key.clone());
+            match children.get(&key) {
+                Some(child) => kept.extend(self.value(entry, child, path).map(|value| (key, value))),
+                None => self.found.push(self.unknown(path, &entry)),
+            }
+            path.pop();
+        }
+        tree::table(&origin, kept)
+    }
+
+    /// The entries of a free table, with nested tables flattened to dotted names.
+    fn free(&mut self, table: &Value, free: Free, path: &[String]) -> Value {
+        let mut kept = Map::new();
+        for (names, value) in tree::leaves(table) {
+            let name = names.join(".");
+            let fits = match value.kind {
+                ValueKind::Array(_) => false,
+                ValueKind::Boolean(_) => true,
+                _ => !free.flags,
+            };
+            if fits {
+                kept.insert(name, value.clone());
+            } else {
+                let expected = if free.flags { "true or false" } else { "a string, a number, true or false" };
+                self.found.push(wrong_type(&[path, &[name]].concat(), value, expected, self.origins));
+            }
+        }
+        tree::table(&table.origin().unwrap_or_default().to_owned(), kept)
+    }
+
+    fn unknown(&self, path: &[String], entry: &Value) -> Problem {
+        let hint = match self.all.nearest(path) {
+            Some(known) => format!("did you mean {known}?"),
+            None => "`agent-events config default` prints every setting there is".to_owned(),
+        };
+        Problem {
+            key: dotted(path),
+            // What nobody knows may be a secret.
+            value: None,
+            origin: self.origins.of(entry),
+            message: "unknown setting".to_owned(),
+            hint: Some(hint),
+        }
+    }
+}
+
+fn wrong_type(path: &[String], value: &Value, expected: &str, origins: &Origins) -> Problem {
+    fault(path, value, origins, format!("expected {expected}, got {}", type_name(value)))
+}
+
+/// The TOML type of a value, for a person.
+pub fn type_name(value: &Value) -> &'static str {
+    match value.kind {
+        ValueKind::Table(_) => "a table",
+        ValueKind::Array(_) => "a list",
+        ValueKind::Boolean(_) => "true or false",
+        ValueKind::I64(_) => "a whole number",
+        ValueKind::Float(_) => "a number with a fraction",
+        _ => "a string",
+    }
+}
+
+/// A fault of one value, which is shown unless it is a secret.
+pub fn fault(path: &[String], value: &Value, origins: &Origins, message: String) -> Problem {
+    let scalar = !matches!(value.kind, ValueKind::Table(_) | ValueKind::Array(_));
+    let value_shown = (scalar && !is_secret(path)).then(|| tree::written(value));
+    Problem { key: dotted(path), value: value_shown, origin: origins.of(value), message, hint: None }
+}
+
+/// Whether the value of this setting must not be shown. The path of a file that holds a secret is none.
+pub fn is_secret(path: &[String]) -> bool {
+    path.last().is_some_and(|name| sounds_secret(name) && !name.ends_with("_file"))
+}
