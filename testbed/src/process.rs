@@ -86,6 +86,14 @@ impl Member {
         Ok(())
     }
 
+    /// SIGTERM, then waits for its own, orderly end.
+    pub fn terminate(&self) -> Result<()> {
+        const LONG: Duration = Duration::from_secs(60);
+        self.signal(Signal::TERM)?;
+        let ended = wait::until(LONG, || Ok::<_, Error>(self.ended()?.map(|_| ())))?;
+        ended.ok_or_else(|| self.not_ready(LONG, "it does not end on SIGTERM".to_owned()))
+    }
+
     /// SIGSTOP: the process answers nothing, its connections stay open. Returns when it has stopped.
     pub fn pause(&self) -> Result<()> {
         self.signal(Signal::STOP)?;

@@ -50,7 +50,8 @@ fn a_topic_survives_a_kill9_of_kafka() -> Checked {
     let kafka = Kafka::start(KafkaOptions::default())?;
     let bootstrap = kafka.bootstrap();
     create_topic(&bootstrap, "survivor")?;
-    check(kafka.data_dir().join("survivor-0").is_dir(), "the topic has a partition on disk")?;
+    let partition = kafka.data_dir().join("survivor-0");
+    wait_for("partition on disk", Duration::from_secs(20), || Ok(partition.is_dir()))?;
     let first = kafka.broker().identity().ok_or("no process")?;
 
     kafka.pause()?;

@@ -94,6 +94,9 @@ struct UpOptions {
     /// Kafka's JVM heap in MiB.
     #[arg(long, value_name = "MIB", default_value_t = 256)]
     kafka_heap: u32,
+    /// One more flag for Kafka's JVM; may be repeated.
+    #[arg(long, value_name = "FLAG", allow_hyphen_values = true)]
+    kafka_jvm_arg: Vec<String>,
     /// A Kafka server property, KEY=VALUE; may be repeated.
     #[arg(long, value_name = "KEY=VALUE", value_parser = parse_property)]
     kafka_property: Vec<(String, String)>,

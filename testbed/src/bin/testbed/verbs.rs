@@ -64,6 +64,7 @@ fn start_keeper(place: &Place, options: &UpOptions) -> Result<Child> {
             let options = KafkaOptions {
                 port: options.kafka_port.or(last_port),
                 heap_mib: options.kafka_heap,
+                jvm_args: options.kafka_jvm_arg.clone(),
                 properties: options.kafka_property.clone(),
                 directory,
             };
