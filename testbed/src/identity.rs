@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 
 /// One process of this machine, told apart from any later one with the same pid.
@@ -62,7 +62,10 @@ impl Identity {
 
     /// Sends `signal` if, and only if, the pid still means this process. `false`: it has ended. The pidfd is opened before
     /// the check, so a pid recycled in between cannot be hit.
+    #[cfg(target_os = "linux")]
     fn signal(&self, signal: Signal) -> std::io::Result<bool> {
+        use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
+
         let Some(pid) = i32::try_from(self.pid).ok().and_then(Pid::from_raw) else { return Ok(false) };
         let handle = match pidfd_open(pid, PidfdFlags::empty()) {
             Ok(handle) => handle,
@@ -77,6 +80,13 @@ impl Identity {
             Err(rustix::io::Errno::SRCH) => Ok(false),
             Err(error) => Err(error.into()),
         }
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+impl Identity {
+    fn signal(&self, _: Signal) -> std::io::Result<bool> {
+        Err(std::io::ErrorKind::Unsupported.into())
     }
 }
 

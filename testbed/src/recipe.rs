@@ -141,6 +141,8 @@ pub(crate) const KWOK_STAGES: &[&str] = &[
     "kustomize/stage/node/fast/node-initialize.yaml",
     "kustomize/stage/node/heartbeat/node-heartbeat.yaml",
     "kustomize/stage/pod/general/pod-create.yaml",
+    "kustomize/stage/pod/general/pod-init-container-running.yaml",
+    "kustomize/stage/pod/general/pod-init-container-completed.yaml",
     "kustomize/stage/pod/general/pod-ready.yaml",
     "kustomize/stage/pod/general/pod-complete.yaml",
     "kustomize/stage/pod/general/pod-delete.yaml",

@@ -6,6 +6,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -112,18 +113,20 @@ fn a_kill9_of_its_owner_ends_kafka() -> Checked {
         .spawn()?;
     let mut line = String::new();
     BufReader::new(owner.stdout.take().ok_or("no stdout")?).read_line(&mut line)?;
-    let broker: Identity = serde_json::from_str(&line)?;
+    let (broker, logs): (Identity, PathBuf) = serde_json::from_str(&line)?;
     check(broker.condition() == Condition::Running, "the owner's broker runs")?;
     owner.kill()?;
     owner.wait()?;
     // The kernel sends the signal as the owner dies; the JVM needs a moment to be torn down.
-    wait_for("the broker's end", Duration::from_secs(10), || Ok(broker.is_gone()))
+    wait_for("end of the broker", Duration::from_secs(10), || Ok(broker.is_gone()))?;
+    // Nobody was left to do it; otherwise the next start would remove the data, and the logs a day later.
+    Ok(std::fs::remove_dir_all(logs.parent().ok_or("the logs lie in a directory")?)?)
 }
 
 fn own_a_kafka_until_killed() -> ! {
     let kafka = Kafka::start(KafkaOptions::default()).expect("Kafka starts");
     let broker = kafka.broker().identity().expect("a started broker runs");
-    println!("{}", serde_json::to_string(&broker).expect("an identity is plain data"));
+    println!("{}", json!([broker, kafka.logs_dir()]));
     // Ends with the test at the latest: its end of the pipe closes.
     std::io::stdin().read_to_end(&mut Vec::new()).expect("standard input is a pipe");
     unreachable!("the test kills this process first");

@@ -106,6 +106,9 @@ struct UpOptions {
     /// How many nodes there are for pods.
     #[arg(long, default_value_t = 2)]
     nodes: usize,
+    /// How long each step of a pod's life takes (Pending, ContainerCreating, Running, Terminating), up to twice that by chance.
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 250)]
+    pod_step: u64,
     /// API server and etcd only: objects are stored and watched, nothing acts on them.
     #[arg(long)]
     no_controllers: bool,
