@@ -299,6 +299,7 @@ mod tests {
         static A: &[Step] = &[Step::run("go", &["build", "."], &[])];
         static B: &[Step] = &[Step::run("go", &["build."], &[])];
         static C: &[Step] = &[Step::run("go", &["build", "."], &[("CGO_ENABLED", "0")])];
+        static D: &[Step] = &[Step::run("go", &["build", "."], &[("CGO_ENABLED", "1")])];
         let names = [
             component(&[("a", "1")], A),
             component(&[("a", "2")], A),
@@ -306,6 +307,7 @@ mod tests {
             component(&[("", "a1")], A),
             component(&[("a", "1")], B),
             component(&[("a", "1")], C),
+            component(&[("a", "1")], D),
         ]
         .map(|component| component.directory_name());
         let distinct: std::collections::BTreeSet<_> = names.iter().collect();
