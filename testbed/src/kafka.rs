@@ -9,9 +9,9 @@ use std::{fmt::Write as _, fs};
 use serde::{Deserialize, Serialize};
 
 use crate::cache::{self, built, find_on_path};
-use crate::error::{Attempt, Error, Missing, Result};
+use crate::error::{Attempt, Missing, Result};
 use crate::ports::Lease;
-use crate::process::{Member, Spec};
+use crate::process::{Member, Spec, lost_its_port};
 use crate::recipe::{Part, SERVER_PROPERTIES, TEMPLATE_CLUSTER_ID};
 use crate::scratch::Scratch;
 
@@ -63,8 +63,7 @@ impl Kafka {
                 Ok((broker, port, controller_port)) => {
                     return Ok(Self { broker, scratch, port, _controller_port: controller_port });
                 }
-                Err(Error::Exited { tail, .. })
-                    if !last && options.port.is_none() && tail.contains("already in use") => {}
+                Err(error) if !last && options.port.is_none() && lost_its_port(&error) => {}
                 Err(error) => return Err(error),
             }
         }

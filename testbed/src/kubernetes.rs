@@ -12,7 +12,7 @@ use crate::cache::{self, built, find_on_path};
 use crate::error::{Attempt, Error, Missing, Result};
 use crate::https::{Https, Request, Response};
 use crate::ports::Lease;
-use crate::process::Member;
+use crate::process::{Member, lost_its_port};
 use crate::recipe::{Part, short_hash};
 use crate::scratch::Scratch;
 use crate::wait;
@@ -94,8 +94,7 @@ impl Kubernetes {
             let api_server = start_api_server(&options, &binaries, &files, &https, port.port(), etcd_port.port())?;
             match api_server.wait_ready() {
                 Ok(()) => break (api_server, https, port, etcd_port),
-                Err(Error::Exited { tail, .. })
-                    if attempts_left > 0 && options.port.is_none() && tail.contains("address already in use") => {}
+                Err(error) if attempts_left > 0 && options.port.is_none() && lost_its_port(&error) => {}
                 Err(error) => return Err(error),
             }
         };
