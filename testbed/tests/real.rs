@@ -179,6 +179,11 @@ fn a_cluster_lives_through_faults() -> Checked {
     let answer = cluster.request("PATCH", path, "application/merge-patch+json", &scale)?;
     check(answer.status == 200, &format!("the deployment is scaled: {answer:?}"))?;
     running(5)?;
+    let answer = cluster.request("DELETE", path.trim_end_matches("/scale"), "", "")?;
+    check(answer.status == 200, &format!("the deployment is deleted: {answer:?}"))?;
+    wait_for("end of the pods well before their grace period's", Duration::from_secs(20), || {
+        Ok(get(&cluster, "/api/v1/namespaces/default/pods")?["items"].as_array().is_some_and(Vec::is_empty))
+    })?;
 
     let everyone = identities(cluster.members());
     check(everyone.len() == 4, "API server, controller-manager, scheduler and kwok run")?;

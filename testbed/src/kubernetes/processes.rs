@@ -126,7 +126,8 @@ fn write_stage(binaries: &Binaries, files: &Files, stage: &str, pod_step: Durati
     Ok(target)
 }
 
-/// kwok waits a time between the two by chance. Both are plain lines in its own files; a pod's annotations still win.
+/// kwok waits a time between the two by chance. Both are plain lines in its own files; a pod's annotations still win. A deleted
+/// pod it lets terminate for any time up to the whole grace period of 30 s; here that is one more step.
 fn paced(stage: &str, step: Duration) -> String {
     let pace = |line: &str| {
         let (key, factor) = match line.trim_start().split(':').next() {
@@ -137,7 +138,11 @@ fn paced(stage: &str, step: Duration) -> String {
         let indent = &line[..line.len() - line.trim_start().len()];
         format!("{indent}{key}: {}", step.as_millis() * factor)
     };
-    stage.lines().map(|line| pace(line) + "\n").collect()
+    let paced: String = stage.lines().map(|line| pace(line) + "\n").collect();
+    paced.replace(
+        "expressionFrom: '.metadata.deletionTimestamp'",
+        "expressionFrom: '.metadata.annotations[\"pod-delete.stage.kwok.x-k8s.io/jitter-delay\"]'",
+    )
 }
 
 /// What was built.
@@ -222,5 +227,13 @@ mod tests {
         let expected = "  delay:\n    durationMilliseconds: 250\n    durationFrom:\n      expressionFrom: 'x'\n    \
                         jitterDurationMilliseconds: 500\n";
         assert_eq!(paced, expected);
+    }
+    #[test]
+    fn a_deleted_pod_is_not_kept_for_its_whole_grace_period() {
+        let stage = "    - key: '.metadata.deletionTimestamp'\n      operator: 'Exists'\n  delay:\n    jitterDurationFrom:\n      \
+                     expressionFrom: '.metadata.deletionTimestamp'\n";
+        let paced = paced(stage, Duration::from_millis(250));
+        assert!(paced.contains("- key: '.metadata.deletionTimestamp'"), "which pods it is about stays: {paced}");
+        assert!(paced.contains("expressionFrom: '.metadata.annotations["), "{paced}");
     }
 }
