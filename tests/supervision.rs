@@ -41,6 +41,7 @@ struct Lent {
     /// The actor panics when it is dropped, once.
     bad_drop: Arc<AtomicBool>,
     ignores_drain: Arc<AtomicBool>,
+    left_by_drain: Arc<AtomicU64>,
     reads: Arc<AtomicBool>,
     stop_reading: Arc<tokio::sync::Notify>,
 }
@@ -96,7 +97,11 @@ impl Worker for Subject {
     }
 
     fn drain(&mut self, _: Instant, _: &mut Context<Self>) -> ResponseActFuture<Self, Drained> {
-        if self.lent.ignores_drain.load(SeqCst) { Box::pin(wrap_future(pending())) } else { rt::drained(0) }
+        if self.lent.ignores_drain.load(SeqCst) {
+            Box::pin(wrap_future(pending()))
+        } else {
+            rt::drained(self.lent.left_by_drain.load(SeqCst))
+        }
     }
 }
 
@@ -833,21 +838,27 @@ fn a_restart_by_request_cuts_a_backoff_short() {
 #[test]
 fn shutdown_is_in_reverse_order_and_ends_the_one_that_ignores_drain_at_its_deadline() {
     simulated(async {
-        let ignore = |id: &str, lent: &Lent| lent.ignores_drain.store(id == "b", SeqCst);
+        let ignore = |id: &str, lent: &Lent| {
+            lent.ignores_drain.store(id == "b", SeqCst);
+            lent.left_by_drain.store(u64::from(id == "a"), SeqCst);
+        };
         let three = three(Group::one_for_one("g"), |spec| spec.shutdown(Duration::from_secs(3)), ignore).await;
         let began = Instant::now();
         let outcomes = three.supervisor.shutdown(Duration::from_secs(20)).await;
         let expected = [
             ("c".to_owned(), Outcome::Drained { left: 0 }),
             ("b".to_owned(), Outcome::TimedOut),
-            ("a".to_owned(), Outcome::Drained { left: 0 }),
+            ("a".to_owned(), Outcome::Drained { left: 1 }),
         ];
         assert_eq!(outcomes, expected);
+        assert_eq!(outcomes.iter().map(|(_, outcome)| outcome.is_clean()).collect::<Vec<_>>(), [true, false, false]);
         let took = began.elapsed();
         assert!(took >= Duration::from_secs(3) && took < Duration::from_secs(4), "{took:?}");
         for addr in &three.addrs {
             assert!(addr.send(Do::Count).await.is_err(), "nobody takes mail any more");
         }
+        let tree = three.supervisor.tree().await.expect("the supervisor lives");
+        assert!(tree.iter().all(|child| child.state == LifeState::Ended));
         assert_eq!(three.story.escalation(), None, "an orderly end is no escalation");
     });
 }
