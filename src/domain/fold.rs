@@ -243,3 +243,8 @@ impl Ledger {
         self.shadowed.iter()
     }
 }
+
+#[cfg(test)]
+pub(crate) mod kit;
+#[cfg(test)]
+mod tests;
