@@ -159,11 +159,7 @@ fn change<'a>(key: ObjectKey<'_>, envelope: Box<Envelope<'a>>) -> Step<'a> {
         return Step::Foreign(ForeignReason::Name);
     }
     if envelope.op != Op::Delete {
-        return if envelope.after.is_some() {
-            Step::Live(envelope)
-        } else {
-            Step::Foreign(ForeignReason::Value)
-        };
+        return if envelope.after.is_some() { Step::Live(envelope) } else { Step::Foreign(ForeignReason::Value) };
     }
     let rv = Rv::new(&source.rv);
     let rv = source.list_rv.as_deref().map(Rv::new).filter(|list| *list > rv).unwrap_or(rv);
