@@ -195,9 +195,7 @@ impl Ledger {
     /// A valid tombstone. Where it does not say who died, the delete before it did.
     pub fn tombstone(&mut self, at: &Name, uid: Option<&str>, rv: Option<Rv>) {
         self.shadowed.remove(at);
-        if let Some(death) = self.owed.remove(at) {
-            self.remember(at, &death.uid, &death.rv);
-        }
+        self.owed.remove(at);
         if let (Some(uid), Some(rv)) = (uid, rv) {
             self.remember(at, &uid.into(), &rv);
         }

@@ -67,13 +67,20 @@ fn a_delete_owes_its_tombstone_until_it_comes_or_the_name_is_taken_again() {
 }
 
 #[test]
-fn the_death_of_an_inferred_delete_is_dated_by_the_list_that_missed_it() {
-    let mut delete = put(1, "d", &name(1), "u", 7);
-    let value = String::from_utf8(delete.value.unwrap().to_vec()).unwrap();
-    delete.value = Some(value.replace(r#""observed""#, r#""listRv":"120","observed""#).into());
-    let folded = Folded::of(&[delete, tombstone(1, &name(1), "u", 7)]);
-    let dead: Vec<_> = folded.ledger.dead().map(|(uid, _, rv)| (&**uid, rv.as_str())).collect();
-    assert_eq!(dead, [("u", "120")]);
+fn the_death_of_an_inferred_delete_is_dated_by_the_latest_list_that_missed_it() {
+    let missed_by = |list: &str| {
+        let delete = put(1, "d", &name(1), "u", 7);
+        let value = String::from_utf8(delete.value.unwrap().to_vec()).unwrap();
+        let value = value.replace(r#""observed""#, &format!(r#""listRv":"{list}","observed""#));
+        InRecord { value: Some(value.into()), ..put(1, "d", &name(1), "u", 7) }
+    };
+    let mut folded = Folded::of(&[missed_by("120"), tombstone(1, &name(1), "u", 7)]);
+    let dead = |folded: &Folded| -> Vec<_> {
+        folded.ledger.dead().map(|(uid, _, rv)| (uid.to_string(), rv.to_string())).collect()
+    };
+    assert_eq!(dead(&folded), [("u".to_owned(), "120".to_owned())], "the tombstone, which says 7, does not change it");
+    folded.apply(&missed_by("130"));
+    assert_eq!(dead(&folded), [("u".to_owned(), "130".to_owned())]);
 }
 
 #[test]
@@ -137,7 +144,7 @@ fn compacted(log: &[InRecord], cleaned: usize) -> Vec<InRecord> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
 
     #[test]
     fn the_fold_of_a_log_is_what_its_valid_writers_wrote(acts in acts(5)) {
@@ -154,23 +161,21 @@ proptest! {
         let whole = Folded::of(&log);
         let after = Folded::of(&compacted(&log, (log.len() as f64 * cleaned) as usize));
         let shadowed = whole.shadowed();
-        for number in 0..5 {
-            let at = name(number);
-            if shadowed.contains(&at) || log.iter().rfind(|r| r.key == Some(key(&at).into())).is_some_and(|r| r.writer_epoch().is_none()) {
-                continue;
-            }
+        let last = |at: &Name| log.iter().rfind(|r| r.key == Some(key(at).into()));
+        // A foreign record that took the place of ours is healed by the audit, not by the fold.
+        let ours = |at: &Name| last(at).is_none_or(|r| r.writer_epoch().is_some());
+        for at in (0..5).map(name).filter(|at| ours(at) && !shadowed.contains(at)) {
             prop_assert_eq!(whole.live.get(&at), after.live.get(&at));
             prop_assert_eq!(whole.owed().remove(&at), after.owed().remove(&at));
-            let last = log.iter().rfind(|r| r.key == Some(key(&at).into()));
-            if let Some(uid) = last.filter(|r| r.value.is_none()).and_then(|r| r.header("ce_uid")) {
+            if let Some(uid) = last(&at).filter(|r| r.value.is_none()).and_then(|r| r.header("ce_uid")) {
                 prop_assert!(whole.is_dead(uid) && after.is_dead(uid));
             }
         }
         prop_assert!(after.shadowed().is_subset(&shadowed));
         // What landed behind the last marker is known as void from the compacted log too.
         let last_marker = log.iter().rposition(|r| r.key.as_deref() == Some(b"~writer/0")).unwrap_or(0);
-        let since = Folded::of(&log[last_marker..]);
-        prop_assert!(since.shadowed().is_subset(&after.shadowed()));
+        let since = Folded::of(&log[last_marker..]).shadowed();
+        prop_assert!(since.iter().filter(|at| ours(at)).all(|at| after.shadowed().contains(at)));
         prop_assert_eq!(whole.epoch, after.epoch);
     }
 
