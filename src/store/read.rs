@@ -384,7 +384,8 @@ impl Store {
     /// All figures.
     pub fn stats(&self) -> Stats {
         let counters = lock(&self.counters).clone();
-        let missing = self.tables.iter().filter_map(|t| Some((t.kind_id.clone(), lock(&t.missing).as_deref()?.to_owned())));
+        let missing =
+            self.tables.iter().filter_map(|t| Some((t.kind_id.clone(), lock(&t.missing).as_deref()?.to_owned())));
         Stats {
             version: self.version(),
             memory: self.memory(),
