@@ -111,7 +111,6 @@ pub enum Verb {
 }
 
 /// What happened to a request.
-#[derive(Debug)]
 pub enum Input {
     /// Status line and headers came.
     Head {
@@ -126,6 +125,18 @@ pub enum Input {
     End,
     /// Connecting, waiting or reading failed or took too long; the text says what.
     Broken(String),
+}
+
+// Bytes of a body are not redacted yet: no log, however verbose, may show them.
+impl std::fmt::Debug for Input {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Head { status, retry_after } => write!(f, "Head({status}, retry after {retry_after:?})"),
+            Self::Body(bytes) => write!(f, "Body({} bytes)", bytes.len()),
+            Self::End => f.write_str("End"),
+            Self::Broken(reason) => write!(f, "Broken({reason:?})"),
+        }
+    }
 }
 
 /// What the caller is to do.
