@@ -598,7 +598,7 @@ impl WatchCore {
     fn list_done(&mut self, list: ListContext, capture: &Capture) -> Step {
         let State::Listing(l) = &mut self.state else { return Step::Idle };
         let missing =
-            if self.redactor.kind().tracking() == Tracking::Table { capture.index.missing() } else { Vec::new() };
+            if self.redactor.kind().tracking() == Tracking::Table { capture.index.missing_as_of(&list.rv) } else { Vec::new() };
         let suspicious = missing.len() * 2 > capture.index.len() && missing.len() >= MASS_DELETION_MIN;
         if suspicious && l.suspects.is_none() {
             // Rights that shrink, or a stale server, look like this: believe only a second list.
