@@ -111,7 +111,6 @@ impl Publisher {
             if !token.is_current() && !mutants::no_fence() {
                 continue;
             }
-            let token = mutants::ack_on_enqueue(token);
             match producer.send(record, token) {
                 Ok(()) => {}
                 Err((SendError::QueueFull, record, token)) => {
@@ -171,7 +170,9 @@ impl Worker for Publisher {
         let left = deadline.saturating_duration_since(Instant::now());
         // Flushing blocks a thread: not this one.
         #[allow(clippy::disallowed_methods)] // awaited right below
-        let flushed = ctx.io().spawn_blocking(move || producer.map_or(0, |p| if p.flush(left) { 0 } else { p.in_flight() as u64 }));
+        let flushed = ctx
+            .io()
+            .spawn_blocking(move || producer.map_or(0, |p| if p.flush(left) { 0 } else { p.in_flight() as u64 }));
         Box::pin(flushed.into_actor(self).map(|left, _, _| Drained { left: left.unwrap_or(0) }))
     }
 }
@@ -180,7 +181,7 @@ impl Handler<PublishBatch> for Publisher {
     type Result = ();
 
     fn handle(&mut self, batch: PublishBatch, _: &mut Context<Self>) {
-        self.waiting.extend(batch.items);
+        self.waiting.extend(batch.items.into_iter().map(mutants::on_receipt));
         self.send_waiting();
     }
 }
@@ -188,6 +189,7 @@ impl Handler<PublishBatch> for Publisher {
 /// Faults that the chaos suite must catch; without feature `testing` they are not there.
 mod mutants {
     use crate::domain::ack::AckToken;
+    use crate::domain::record::OutRecord;
 
     #[cfg(feature = "testing")]
     pub(super) fn no_fence() -> bool {
@@ -200,12 +202,12 @@ mod mutants {
     }
 
     #[cfg(feature = "testing")]
-    pub(super) fn ack_on_enqueue(token: AckToken) -> AckToken {
-        crate::testing::ack_on_enqueue(token)
+    pub(super) fn on_receipt((record, token): (OutRecord, AckToken)) -> (OutRecord, AckToken) {
+        (record, crate::testing::ack_on_enqueue(token))
     }
 
     #[cfg(not(feature = "testing"))]
-    pub(super) fn ack_on_enqueue(token: AckToken) -> AckToken {
-        token
+    pub(super) fn on_receipt(item: (OutRecord, AckToken)) -> (OutRecord, AckToken) {
+        item
     }
 }

@@ -43,7 +43,8 @@ pub fn take_over(lent: &Lent) {
             capture.index.restore_dead(uid, rv);
         }
         let now = clock::wall_ms();
-        let owed = restored.owed.iter().map(|(at, uid, rv)| lent.writer.tombstone(&at.namespace, &at.name, uid, rv, now));
+        let owed =
+            restored.owed.iter().map(|(at, uid, rv)| lent.writer.tombstone(&at.namespace, &at.name, uid, rv, now));
         lent.lane.push(owed.collect::<Vec<OutRecord>>(), None);
         for (_, uid, rv) in restored.owed {
             capture.index.restore_dead(uid, rv);

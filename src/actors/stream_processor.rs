@@ -185,7 +185,8 @@ impl StreamProcessor {
             Ok(Table::Change(change)) if record.writer_epoch().unwrap_or(0) >= *epoch => {
                 let (topic, partitions) = &self.lent.topic;
                 let told = narrate::happenings(&change);
-                let record = |h| narrate::record(topic, *partitions, &self.lent.cluster, self.lent.writer_epoch, &change, h);
+                let record =
+                    |h| narrate::record(topic, *partitions, &self.lent.cluster, self.lent.writer_epoch, &change, h);
                 told.iter().map(record).collect()
             }
             // Foreign records are counted by the fold, which reads the same topics.

@@ -15,12 +15,14 @@ use crate::domain::watch::{Action, Capture, Config, Env, Notice, WatchCore};
 use crate::kubernetes::driver::{self, Incoming, Order};
 use crate::messages::life::Drained;
 use crate::messages::publish::PublishBatch;
-use crate::observe::board::{Target, WatcherRow};
+use crate::domain::target::Target;
+use crate::observe::board::WatcherRow;
 use crate::observe::clock;
 use crate::observe::metrics::{KindLabel, KindReason, Metrics, Stage};
 use crate::store::Store;
 use actix::prelude::{
-    ActorContext as _, ActorFutureExt as _, Addr, AsyncContext as _, Handler, Message, ResponseActFuture, StreamHandler, WrapFuture as _,
+    ActorContext as _, ActorFutureExt as _, Addr, AsyncContext as _, Handler, Message, ResponseActFuture,
+    StreamHandler, WrapFuture as _,
 };
 use bytes::Bytes;
 use std::sync::atomic::Ordering;
@@ -118,7 +120,8 @@ impl Watcher {
         let (orders, order_queue) = mpsc::unbounded_channel();
         let (out, incoming) = mpsc::channel(CHUNKS);
         self.orders = Some(orders);
-        self.reader = Some(ctx.spawn_io(driver::drive(self.lent.io.clone(), self.lent.target.clone(), order_queue, out)));
+        self.reader =
+            Some(ctx.spawn_io(driver::drive(self.lent.io.clone(), self.lent.target.clone(), order_queue, out)));
         ctx.feed(incoming);
         ctx.run_interval(TIDY_EVERY, |this, _| this.tidy());
         self.turn(ctx);
@@ -208,7 +211,9 @@ impl Watcher {
                     metrics.undecodable.get_or_create(&KindLabel { kind: kind.clone() }).inc();
                     tracing::warn!(watcher = self.lent.target.id(), what, "the API server sent something unreadable");
                 }
-                Notice::Stubbed(reason) => metrics.change(&kind, Stage::filtered, reason, 0),
+                Notice::Stubbed(reason) => {
+                    metrics.stubs.get_or_create(&KindReason { kind: kind.clone(), reason: reason.into() }).inc();
+                }
                 Notice::MassDeletion { missing, known } => tracing::warn!(
                     watcher = self.lent.target.id(),
                     missing,
@@ -259,7 +264,7 @@ impl Watcher {
     fn tidy(&mut self) {
         let (kind, store) = (&self.lent.target.kind, &self.lent.store);
         let mut overlay = self.lent.overlay.lock().unwrap_or_else(PoisonError::into_inner);
-        overlay.drop_folded(|at, uid, rv| store.holds(kind, at, uid, rv));
+        overlay.drop_folded(|at, uid, rv| store.get(kind, at).is_some_and(|o| **o.uid() == *uid && o.rv() >= rv));
     }
 }
 

@@ -13,7 +13,7 @@ pub enum Outcome {
     Acked {
         /// Partition it was written to.
         partition: i32,
-        /// Offset it was written at.
+        /// Offset it was written at; -1 where the engine cannot say (Kafka, when a first try had been written unseen).
         offset: i64,
     },
     /// The log refused it or gave up on it; the text is the engine's own.

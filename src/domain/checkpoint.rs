@@ -3,8 +3,8 @@
 //! Everything stands in one compacted topic with one partition, so there is one order over all of it. A process starts by
 //! writing a writer marker with the next epoch there; whatever a process of a lower epoch still writes behind it is void.
 
-use super::topic::Marker;
 use super::record::{InRecord, OutRecord, WRITER_EPOCH_HEADER};
+use super::topic::Marker;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -74,7 +74,9 @@ pub struct Memory {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Mismatch {
     /// The topics belong to a cluster of another name.
-    #[error("these topics hold cluster {found:?}, not {ours:?}: set cluster.name to {found:?}, or topics.prefix to a prefix of its own")]
+    #[error(
+        "these topics hold cluster {found:?}, not {ours:?}: set cluster.name to {found:?}, or topics.prefix to a prefix of its own"
+    )]
     Name {
         /// Name in the checkpoint.
         found: String,
@@ -82,7 +84,9 @@ pub enum Mismatch {
         ours: String,
     },
     /// The name is right, and it is another cluster.
-    #[error("cluster.name {name:?} belongs to the cluster with uid {found}, and this one has {ours}: give this one another name and topics.prefix")]
+    #[error(
+        "cluster.name {name:?} belongs to the cluster with uid {found}, and this one has {ours}: give this one another name and topics.prefix"
+    )]
     Uid {
         /// Configured name.
         name: String,

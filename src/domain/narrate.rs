@@ -155,7 +155,11 @@ fn singular(kind: &str) -> &str {
 }
 
 /// Both sides or nothing: a stub, or an object of another shape, cannot be compared.
-fn compare<'a, T: Deserialize<'a>>(before: &'a str, after: &'a str, say: impl Fn(&T, &T) -> Vec<Happening>) -> Vec<Happening> {
+fn compare<'a, T: Deserialize<'a>>(
+    before: &'a str,
+    after: &'a str,
+    say: impl Fn(&T, &T) -> Vec<Happening>,
+) -> Vec<Happening> {
     match (serde_json::from_str(before), serde_json::from_str(after)) {
         (Ok(old), Ok(new)) => say(&old, &new),
         _ => Vec::new(),
@@ -213,7 +217,8 @@ fn images<'a>(spec: &'a PodSpec<'_>) -> BTreeMap<&'a str, &'a str> {
 
 fn image_changes(subject: &str, path: &str, old: &PodSpec<'_>, new: &PodSpec<'_>) -> Vec<Happening> {
     let old = images(old);
-    let changed = images(new).into_iter().filter_map(|(name, to)| Some((name, *old.get(name)?, to))).filter(|c| c.1 != c.2);
+    let changed =
+        images(new).into_iter().filter_map(|(name, to)| Some((name, *old.get(name)?, to))).filter(|c| c.1 != c.2);
     changed
         .map(|(name, from, to)| {
             Happening::new("image-changed", "normal", format!("{subject}: image {from} → {to}"))
@@ -304,9 +309,13 @@ fn pod(subject: &str, old: &Pod<'_>, new: &Pod<'_>) -> Vec<Happening> {
                 None => "restarted".to_owned(),
             };
             out.push(
-                Happening::new("container-restarted", "warning", format!("{subject}: container {name} {why}, restart {now}"))
-                    .field(&format!("status.containerStatuses[{name}].restartCount"), was, now)
-                    .detail(name),
+                Happening::new(
+                    "container-restarted",
+                    "warning",
+                    format!("{subject}: container {name} {why}, restart {now}"),
+                )
+                .field(&format!("status.containerStatuses[{name}].restartCount"), was, now)
+                .detail(name),
             );
         }
     }
@@ -400,9 +409,7 @@ mod tests {
 
     #[test]
     fn only_warnings_among_events_are_told() {
-        let event = |severity: &str| {
-            json!({"type": severity, "reason": "BackOff", "message": "again", "involvedObject": {"kind": "Pod", "name": "p"}})
-        };
+        let event = |severity: &str| json!({"type": severity, "reason": "BackOff", "message": "again", "involvedObject": {"kind": "Pod", "name": "p"}});
         assert_eq!(said("events", "c", json!(null), event("Warning"))[0].1, "pod p: BackOff again");
         assert!(said("events", "c", json!(null), event("Normal")).is_empty());
     }

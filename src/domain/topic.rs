@@ -198,7 +198,7 @@ impl fmt::Display for Marker {
 }
 
 /// A topic as it should be. Names carry the configured prefix.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct TopicSpec {
     /// Name with prefix.
     pub name: String,

@@ -3,7 +3,7 @@
 use super::{ApiServer, Response};
 use crate::domain::kind::{Content, Kind};
 use crate::domain::watch::{Request, Verb};
-use crate::observe::board::Target;
+use crate::domain::target::Target;
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use http_body_util::BodyExt as _;
@@ -150,8 +150,11 @@ async fn configuration(access: &Access) -> Result<Config, AccessError> {
     let from_file = async {
         match &access.kubeconfig {
             Some(path) => {
-                let kubeconfig = Kubeconfig::read_from(path).map_err(|e| format!("{}: {}", path.display(), describe(&e)))?;
-                Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|e| format!("{}: {}", path.display(), describe(&e)))
+                let kubeconfig =
+                    Kubeconfig::read_from(path).map_err(|e| format!("{}: {}", path.display(), describe(&e)))?;
+                Config::from_custom_kubeconfig(kubeconfig, &options)
+                    .await
+                    .map_err(|e| format!("{}: {}", path.display(), describe(&e)))
             }
             None => Config::from_kubeconfig(&options).await.map_err(|e| format!("kubeconfig: {}", describe(&e))),
         }
@@ -167,7 +170,9 @@ async fn configuration(access: &Access) -> Result<Config, AccessError> {
         },
     };
     tried.map_err(|tried| {
-        AccessError::NotConfigured(format!("tried {tried}. Set cluster.kubeconfig, KUBECONFIG, or run inside a cluster"))
+        AccessError::NotConfigured(format!(
+            "tried {tried}. Set cluster.kubeconfig, KUBECONFIG, or run inside a cluster"
+        ))
     })
 }
 

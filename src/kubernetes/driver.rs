@@ -3,7 +3,7 @@
 
 use super::ApiServer;
 use crate::domain::watch::{Input, Request, Verb};
-use crate::observe::board::Target;
+use crate::domain::target::Target;
 use futures_util::StreamExt as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,8 +59,10 @@ pub enum Order {
 pub struct Shared {
     /// The API server.
     pub api: Arc<dyn ApiServer>,
-    /// Bytes read and not yet digested, over all watchers.
+    /// Bytes that this watcher may have read and not yet digested: its share, so that one that is stuck stops no other.
     pub frames: Arc<Semaphore>,
+    /// Size of `frames` when nothing is held.
+    pub frame_budget: usize,
     /// Lists at a time: two, so that a restart of all kinds does not take the API server down.
     pub snapshots: Arc<Semaphore>,
     /// Deadlines.
@@ -68,7 +70,12 @@ pub struct Shared {
 }
 
 /// Runs until the orders end or nobody listens any more.
-pub async fn drive(shared: Shared, target: Target, mut orders: mpsc::UnboundedReceiver<Order>, out: mpsc::Sender<Incoming>) {
+pub async fn drive(
+    shared: Shared,
+    target: Target,
+    mut orders: mpsc::UnboundedReceiver<Order>,
+    out: mpsc::Sender<Incoming>,
+) {
     let mut next = None;
     let mut snapshot: Option<OwnedSemaphorePermit> = None;
     loop {
@@ -128,7 +135,9 @@ async fn perform(shared: &Shared, target: &Target, request: &Request, out: &mpsc
             Ok(None) => Input::End,
             Ok(Some(Err(reason))) => Input::Broken(reason),
             Ok(Some(Ok(bytes))) => {
-                let Ok(held) = shared.frames.clone().acquire_many_owned(budget(bytes.len(), shared)).await else { return false };
+                let Ok(held) = shared.frames.clone().acquire_many_owned(budget(bytes.len(), shared)).await else {
+                    return false;
+                };
                 let incoming = Incoming { id: request.id, input: Input::Body(bytes), held: Some(held) };
                 if out.send(incoming).await.is_err() {
                     return false;
@@ -144,6 +153,6 @@ async fn perform(shared: &Shared, target: &Target, request: &Request, out: &mpsc
 pub const FRAME_BUDGET: usize = 8 << 20;
 
 /// A chunk larger than the whole budget takes all of it rather than waiting for ever.
-fn budget(bytes: usize, _: &Shared) -> u32 {
-    u32::try_from(bytes.clamp(1, FRAME_BUDGET / 2)).unwrap_or(u32::MAX)
+fn budget(bytes: usize, shared: &Shared) -> u32 {
+    u32::try_from(bytes.clamp(1, shared.frame_budget.max(1))).unwrap_or(u32::MAX)
 }

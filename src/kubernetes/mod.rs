@@ -8,7 +8,7 @@ pub mod client;
 pub mod driver;
 
 use crate::domain::watch::Request;
-use crate::observe::board::Target;
+use crate::domain::target::Target;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;

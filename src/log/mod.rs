@@ -65,7 +65,8 @@ pub trait Producer: Send + Sync + 'static {
     fn in_flight(&self) -> usize;
     /// Why the producer is dead, if it is. Only a new producer helps then.
     fn fatal(&self) -> Option<String>;
-    /// Gives up all that is queued and in flight: their tokens settle (as dropped or failed) before this returns.
+    /// Gives up all that is queued and in flight: their tokens settle (as dropped or failed) before this returns. The
+    /// producer is fatal afterwards. Do not call it with a lock held that a sink's `settle` takes.
     fn purge(&self);
 }
 
@@ -74,9 +75,10 @@ pub trait Producer: Send + Sync + 'static {
 pub enum Start {
     /// The oldest record that is there.
     Beginning,
-    /// Behind the newest record.
+    /// Behind the newest record, at some moment soon after the read was started: who needs to know which asks
+    /// [`Log::offsets`] first and starts there.
     End,
-    /// That offset; where it has been deleted already, the oldest record that is there.
+    /// That offset; where it is not there any more (deleted, or the topic was made anew), the oldest record that is.
     Offset(i64),
     /// The first record whose timestamp (ms since 1970) is not older.
     Timestamp(i64),

@@ -1,36 +1,11 @@
 //! The board: one row a watcher, one for the log, one for the fold. Written by actors, read by HTTP without asking anyone.
 
-use crate::domain::index::Name;
-use crate::domain::kind::Kind;
+use crate::domain::target::Target;
 use crate::domain::lane::{Lane, Usage};
 use crate::domain::rv::Rv;
 use serde::Serialize;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-
-/// A kind in a scope: one watcher, one lane, one checkpoint.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Target {
-    /// The kind.
-    pub kind: Kind,
-    /// The namespace; `None` for all.
-    pub namespace: Option<Arc<str>>,
-}
-
-impl Target {
-    /// `pods`, `pods@shop`: id of the watcher and of the checkpoint.
-    pub fn id(&self) -> String {
-        match &self.namespace {
-            Some(namespace) => format!("{}@{namespace}", self.kind.id()),
-            None => self.kind.id(),
-        }
-    }
-
-    /// Whether an object of that name belongs here.
-    pub fn covers(&self, at: &Name) -> bool {
-        self.namespace.as_deref().is_none_or(|ns| ns == &*at.namespace)
-    }
-}
 
 /// One watcher's row.
 pub struct WatcherRow {
@@ -218,7 +193,9 @@ impl Board {
         for row in &watchers {
             if !row.synced.load(Ordering::Acquire) && !row.parked.load(Ordering::Acquire) {
                 let view = row.show();
-                missing.push(format!("{}: {} {}", view.id, view.phase, view.reason.unwrap_or_default()).trim_end().to_owned());
+                missing.push(
+                    format!("{}: {} {}", view.id, view.phase, view.reason.unwrap_or_default()).trim_end().to_owned(),
+                );
             }
         }
         if missing.is_empty() {

@@ -24,6 +24,7 @@ impl MemoryProducer {
         Self { shared, id }
     }
 
+    #[allow(clippy::result_large_err)] // The record goes back to the sender, as the trait has it.
     fn enqueue(&self, record: OutRecord, token: AckToken) -> Result<(), (SendError, OutRecord, AckToken)> {
         let mut state = self.shared.lock();
         let number = state.number();
@@ -122,7 +123,7 @@ pub(super) fn pump(shared: &Arc<Shared>) {
     let mut delayed = Vec::new();
     {
         let mut state = shared.lock();
-        if state.deliver == Deliver::Held || state.down {
+        if state.deliver == Deliver::Held {
             return;
         }
         let ids: Vec<u64> = state.queues.keys().copied().collect();

@@ -176,6 +176,7 @@ impl State {
         let waiting = std::mem::take(&mut queue.waiting);
         // What is behind a refused record never was on its way.
         let may_land = queue.fatal.is_none();
+        queue.fatal.get_or_insert_with(|| "purged: make a new producer".to_owned());
         let (records, settled): (Vec<_>, Settled) = waiting.into_iter().map(|w| (w.record, (w.token, None))).unzip();
         if let Some(zombies) = self.zombies.as_mut().filter(|_| may_land) {
             zombies.extend(records);

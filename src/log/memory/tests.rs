@@ -107,6 +107,8 @@ async fn nothing_overtakes_a_refused_record_and_the_purge_settles_what_was_behin
     assert_eq!(outcomes.all()[1], (1, Outcome::Failed("too large".into())));
     assert_eq!(producer.fatal(), Some("too large".into()));
     assert_eq!(producer.in_flight(), 2);
+    log.deliver(Deliver::Inline);
+    assert!(!producer.flush(Duration::ZERO));
     let (error, back, token) = producer.send(record("9", None), outcomes.token(9)).unwrap_err();
     assert_eq!((error, &back.key[..]), (SendError::Fatal, &b"9"[..]));
     drop(token);

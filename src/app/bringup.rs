@@ -1,0 +1,245 @@
+//! From nothing to a fenced writer: connect both ends, create and verify topics, claim the next writer epoch, and mark it
+//! in every partition. What is away is waited for, with backoff, and said once per change of mind.
+
+use super::ends::{self, Ends, Source};
+use super::{Shared, StartError};
+use crate::actors::publisher::ProducerSlot;
+use crate::domain::ack::{AckSink, AckToken, Outcome};
+use crate::domain::checkpoint::{Memory, writer_marker};
+use crate::domain::record::OutRecord;
+use crate::domain::topic::{self, TopicSpec};
+use crate::kubernetes::client::ClusterError;
+use crate::log::{Log, LogError, SendError, topics};
+use crate::observe::clock;
+use crate::settings::{Settings, TopicCreation};
+use std::future::Future;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// Ready to be wired.
+pub(super) struct Up {
+    pub ends: Ends,
+    pub producer: Arc<ProducerSlot>,
+    pub topics: Vec<TopicSpec>,
+    pub memory: Memory,
+    pub writer_epoch: u64,
+}
+
+/// Between two tries.
+const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
+
+pub(super) async fn bring_up(settings: &Settings, source: Source, shared: &Shared) -> Result<Up, StartError> {
+    let ends = match source {
+        Source::Given(ends) => ends,
+        Source::Configured { loaded, options, io } => {
+            let log = ends::open_log(&loaded)?;
+            let settings = loaded.settings.clone();
+            let cluster_shared = shared.clone();
+            // The client's worker lives on the runtime that made it: the shared one, which outlives every arbiter.
+            let cluster = io.spawn(async move { connect_cluster(&settings, &cluster_shared, options.require_healthy).await });
+            let (api, cluster_uid) = cluster.await.map_err(|e| StartError::System(e.to_string()))??;
+            if options.require_healthy {
+                log.list().await.map_err(|e| StartError::Unreachable(e.to_string()))?;
+            }
+            Ends { api, cluster_uid, log }
+        }
+    };
+    let name = settings.cluster.name.clone().unwrap_or_default();
+    shared.board.set_ends(&format!("{name} ({})", ends.cluster_uid), &format!("{} {}", ends.log.engine(), ends.log.location()));
+    drop(shared.log.set(ends.log.clone()));
+    let topics = ends::topic_specs(settings);
+    drop(shared.topics.set(topics.clone()));
+    prepare_topics(settings, shared, &*ends.log, &topics).await?;
+    let producer = ProducerSlot::new(ends.log.clone());
+    let (memory, writer_epoch) = claim_epoch(settings, shared, &ends, &producer, &topics).await?;
+    shared.board.writer_epoch.store(writer_epoch, Ordering::Relaxed);
+    shared.board.set_state("folding");
+    Ok(Up { ends, producer, topics, memory, writer_epoch })
+}
+
+/// Tries until it works or cannot work, and shows on the board what is away.
+async fn retrying<T, F>(shared: &Shared, what: &'static str, mut attempt: impl FnMut() -> F) -> Result<T, StartError>
+where
+    F: Future<Output = Result<T, Trial>>,
+{
+    let mut pause = RETRY.0;
+    loop {
+        match attempt().await {
+            Ok(value) => {
+                if shared.board.degrade(what, None) {
+                    tracing::info!("{what} answers");
+                }
+                return Ok(value);
+            }
+            Err(Trial::Never(e)) => return Err(e),
+            Err(Trial::Later(why)) => {
+                if shared.board.degrade(what, Some(why.clone())) {
+                    tracing::warn!("{what}: {why}; retrying");
+                }
+            }
+        }
+        tokio::time::sleep(pause.mul_f64(0.5 + rand::random::<f64>() / 2.0)).await;
+        pause = (pause * 2).min(RETRY.1);
+    }
+}
+
+enum Trial {
+    Later(String),
+    Never(StartError),
+}
+
+impl From<LogError> for Trial {
+    fn from(e: LogError) -> Self {
+        match e {
+            LogError::Setting { .. } => Self::Never(StartError::Refused(e.to_string())),
+            // Refusals (authorization, a topic being deleted) can be mended while we wait.
+            LogError::Unreachable(..) | LogError::Refused(_) => Self::Later(e.to_string()),
+        }
+    }
+}
+
+async fn connect_cluster(
+    settings: &Settings,
+    shared: &Shared,
+    once: bool,
+) -> Result<(Arc<dyn crate::kubernetes::ApiServer>, String), StartError> {
+    let cluster = ends::open_cluster(settings).await?;
+    let url = cluster.url().to_owned();
+    let uid = match &settings.cluster.id {
+        Some(id) => id.clone(),
+        None => {
+            retrying(shared, "the API server", || async {
+                cluster.uid().await.map_err(|e| {
+                    let why = match e {
+                        ClusterError::Forbidden(_) => format!(
+                            "{url}: not allowed to get namespace kube-system, whose uid identifies the cluster: \
+                             grant `get` on it, or set cluster.id"
+                        ),
+                        e => format!("{url}: {e}"),
+                    };
+                    if once { Trial::Never(StartError::Unreachable(why)) } else { Trial::Later(why) }
+                })
+            })
+            .await?
+        }
+    };
+    Ok((Arc::new(cluster), uid))
+}
+
+/// Creates what is missing and verifies the rest. A wrong number of partitions ends the process: keys would move.
+async fn prepare_topics(settings: &Settings, shared: &Shared, log: &dyn Log, specs: &[TopicSpec]) -> Result<(), StartError> {
+    let create = settings.topics.create == TopicCreation::Missing;
+    retrying(shared, "the log", || async {
+        let plan = topics::plan(log, specs).await?;
+        if let Some(fatal) = plan.fatal() {
+            return Err(Trial::Never(StartError::Refused(fatal)));
+        }
+        if !plan.create.is_empty() {
+            let missing: Vec<&str> = plan.create.iter().map(|spec| spec.name.as_str()).collect();
+            if !create {
+                let missing = missing.join(", ");
+                let why = format!("topics are missing and topics.create is \"never\": {missing}");
+                return Err(Trial::Later(why));
+            }
+            tracing::info!(topics = ?missing, "creating what is missing");
+            topics::apply(log, &plan).await?;
+        }
+        for drift in &plan.drift {
+            tracing::warn!("{drift}");
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// Reads the checkpoints, claims the next epoch there, and then marks it in every partition that is folded or told from.
+async fn claim_epoch(
+    settings: &Settings,
+    shared: &Shared,
+    ends: &Ends,
+    producer: &ProducerSlot,
+    specs: &[TopicSpec],
+) -> Result<(Memory, u64), StartError> {
+    let checkpoints: Arc<str> = format!("{}{}", settings.topics.prefix, topic::CHECKPOINTS).into();
+    let name = settings.cluster.name.as_deref().unwrap_or_default();
+    retrying(shared, "the log", || async {
+        let memory = Memory::read(&ends.log.read_all(&checkpoints).await?);
+        memory.check(name, &ends.cluster_uid).map_err(|e| Trial::Never(StartError::Refused(e.to_string())))?;
+        let mut epoch = memory.writer_epoch + 1;
+        loop {
+            // The checkpoints are fenced first: then nothing an older writer still reaches can move the resume points.
+            let outcomes = write(shared, producer, vec![writer_marker(&checkpoints, 0, epoch, clock::wall_ms())]).await?;
+            let ours = outcomes.first().copied().unwrap_or_default();
+            let now = ends.log.read_all(&checkpoints).await?;
+            let others = now.iter().filter(|r| r.offset != ours && r.writer_epoch().is_some_and(|e| e >= epoch));
+            let Some(highest) = others.filter_map(|r| r.writer_epoch()).max() else {
+                // Whatever the last writer checkpointed before our marker counts.
+                let memory = Memory::read(&now);
+                let mut markers = Vec::new();
+                for spec in specs.iter().filter(|spec| is_marked(&spec.name, &settings.topics.prefix)) {
+                    let topic: Arc<str> = spec.name.as_str().into();
+                    markers.extend((0..spec.partitions).map(|p| writer_marker(&topic, p, epoch, clock::wall_ms())));
+                }
+                write(shared, producer, markers).await?;
+                tracing::info!(writer_epoch = epoch, checkpoints = memory.checkpoints.len(), "this process writes");
+                return Ok((memory, epoch));
+            };
+            // Two processes started at once and chose alike; whoever goes on fences the other off.
+            epoch = highest + 1;
+        }
+    })
+    .await
+}
+
+/// Topics whose partitions carry writer markers: everything that is written by lanes.
+pub(super) fn is_marked(name: &str, prefix: &str) -> bool {
+    let name = name.strip_prefix(prefix).unwrap_or(name);
+    name.starts_with("k8s-") || name == topic::SHARED_STATE || name == topic::EVENT_STREAM
+}
+
+/// One record's answer, for whoever awaits it.
+struct Answer(Mutex<Option<oneshot::Sender<Outcome>>>);
+
+impl AckSink for Answer {
+    fn settle(&self, _: u64, _: u64, outcome: Outcome) {
+        if let Some(tell) = self.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            // Whoever asked may have given up.
+            drop(tell.send(outcome));
+        }
+    }
+
+    fn is_current(&self, _: u64) -> bool {
+        true
+    }
+}
+
+/// Writes records and waits until all are acked; their offsets. On any failure the producer is replaced.
+async fn write(shared: &Shared, slot: &ProducerSlot, records: Vec<OutRecord>) -> Result<Vec<i64>, Trial> {
+    let producer = slot.get(&shared.metrics)?;
+    let mut answers = Vec::with_capacity(records.len());
+    for record in records {
+        let topic = record.topic.clone();
+        let (tell, told) = oneshot::channel();
+        let token = AckToken::new(Arc::new(Answer(Mutex::new(Some(tell)))), 0, 0);
+        if let Err((error, ..)) = producer.send(record, token) {
+            if error != SendError::QueueFull {
+                slot.discard();
+            }
+            return Err(Trial::Later(format!("{topic} takes no records: {error:?}")));
+        }
+        answers.push((topic, told));
+    }
+    let mut offsets = Vec::with_capacity(answers.len());
+    for (topic, told) in answers {
+        match told.await {
+            Ok(Outcome::Acked { offset, .. }) => offsets.push(offset),
+            other => {
+                slot.discard();
+                return Err(Trial::Later(format!("a marker on {topic} was not written: {other:?}")));
+            }
+        }
+    }
+    Ok(offsets)
+}

@@ -1,0 +1,298 @@
+//! The one table of actors: who there is, on which thread, with what mailbox, and with whom it is restarted.
+//!
+//! | group | strategy | actors | arbiter | why there |
+//! |---|---|---|---|---|
+//! | state | rest_for_one | shared-state, query | state, query | queries are answered beside the fold, not behind it |
+//! | publish | one_for_one | publisher | publish | the only one that touches the producer |
+//! | stream | one_for_one | stream-processor | stream | |
+//! | watch | one_for_one, stops together | watcher/<kind>[@namespace] | watch-0, watch-1 | pods are most of the changes |
+//!
+//! Started in this order (sinks first), stopped in reverse: watchers stop reading and wait for their acks, then the
+//! publisher flushes.
+
+use super::bringup::{Up, is_marked};
+use super::{End, Shared, StartError, ends};
+use crate::actors::checkpoints::Checkpoints;
+use crate::actors::overlay::Overlay;
+use crate::actors::publisher::{self, Publisher};
+use crate::actors::query::QueryActor;
+use crate::actors::rt::{Arbiters, ChildSpec, Group, Supervisor, SupervisorHandle};
+use crate::actors::shared_state::{self, SharedState};
+use crate::actors::stream_processor::{self, Positions, StreamProcessor};
+use crate::actors::watcher::{self, Watcher};
+use crate::domain::checkpoint::Checkpoint;
+use crate::domain::envelope::Writer;
+use crate::domain::kind::Kind;
+use crate::domain::lane::{Lane, Limits};
+use crate::domain::redact::{Policy, Redactor};
+use crate::domain::restart::{Backoff, Intensity};
+use crate::domain::rv::Rv;
+use crate::domain::topic;
+use crate::domain::watch::Config;
+use crate::kubernetes::driver::{self, Deadlines};
+use crate::log::Start;
+use crate::messages::client::StateClient;
+use crate::messages::life::LifeFact;
+use crate::domain::target::Target;
+use crate::observe::board::WatcherRow;
+use crate::observe::clock;
+use crate::observe::metrics::ActorReason;
+use crate::settings::{Scope, Settings};
+use crate::store::{Store, StoreOptions};
+use actix::prelude::Addr;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+use tokio::sync::{Notify, Semaphore, watch};
+
+/// Mailbox sizes are advice to actix; the real bounds are the lanes' windows, the reader's channel and the client's
+/// semaphore. 16: a few batches of each lane, and control.
+const MAILBOX: usize = 16;
+/// Lists at a time, so that a restart of all kinds does not take the API server down.
+const SNAPSHOTS: usize = 2;
+
+/// Builds and starts everything.
+pub(super) fn wire(
+    settings: &Settings,
+    shared: &Shared,
+    up: Up,
+    arbiters: &mut Arbiters,
+) -> Result<SupervisorHandle, StartError> {
+    let prefix = &settings.topics.prefix;
+    let cluster = settings.cluster.name.clone().unwrap_or_default();
+    let kinds = ends::kinds(settings);
+    let partitions = |name: &str| up.topics.iter().find(|t| t.name == name).map_or(1, |t| t.partitions);
+    let named = |name: &str| -> Arc<str> { format!("{prefix}{name}").into() };
+    let store = Store::new(store_options(settings, &cluster, &kinds, prefix));
+    let checkpoints = Checkpoints::new(named(topic::CHECKPOINTS), up.writer_epoch);
+    let targets = targets(settings, &kinds);
+    let lanes = targets.len() + 1;
+    let limits = Limits {
+        bytes: settings.publisher.lane_bytes.min(settings.publisher.all_lanes_bytes / lanes),
+        records: settings.publisher.lane_events,
+    };
+    let batch = (settings.publisher.batch_events, settings.publisher.batch_bytes);
+    let (folded, is_folded) = watch::channel(false);
+    let backoff = Backoff {
+        min: settings.supervision.backoff_min,
+        max: settings.supervision.backoff_max,
+        ..Backoff::default()
+    };
+    let intensity = Intensity::new(settings.supervision.max_restarts as usize, settings.supervision.window);
+    let hang = settings.supervision.hang_limit;
+    let drain = settings.supervision.shutdown_deadline.mul_f64(0.5);
+
+    // publisher
+    let lent = publisher::Lent {
+        producer: up.producer.clone(),
+        checkpoints: checkpoints.clone(),
+        board: shared.board.clone(),
+        metrics: shared.metrics.clone(),
+    };
+    let (publisher, publisher_addr) =
+        ChildSpec::new("publisher", &arbiters.place("publish"), MAILBOX, move || Publisher::new(lent.clone()));
+
+    // state
+    let table_partitions: Vec<(Arc<str>, i32)> = up
+        .topics
+        .iter()
+        .filter(|t| is_marked(&t.name, prefix) && t.name != *named(topic::EVENT_STREAM))
+        .flat_map(|t| (0..t.partitions).map(|p| (Arc::<str>::from(t.name.as_str()), p)).collect::<Vec<_>>())
+        .collect();
+    let events_topic = named("k8s-events");
+    let oldest_event = clock::wall_ms() - i64::try_from(settings.store.events_ttl.as_millis()).unwrap_or(i64::MAX);
+    let start_of = |topic: &Arc<str>| if *topic == events_topic { Start::Timestamp(oldest_event) } else { Start::Beginning };
+    let watchers: Arc<OnceLock<Vec<shared_state::WatcherAddress>>> = Arc::default();
+    let end = shared.end.clone();
+    let lent = shared_state::Lent {
+        log: up.ends.log.clone(),
+        store: store.clone(),
+        partitions: Arc::new(table_partitions.iter().map(|(t, p)| (t.clone(), *p, start_of(t))).collect()),
+        // Markers are written to all of them: where they have been read, what earlier writers wrote is complete.
+        marked: Arc::new(table_partitions.clone()),
+        writer_epoch: up.writer_epoch,
+        folded,
+        watchers: watchers.clone(),
+        superseded: Arc::new(move |epoch| {
+            let why = format!("a writer with epoch {epoch} has taken over these topics: this process stops (exit 70)");
+            drop(end.send(End::GaveUp(why)));
+        }),
+        board: shared.board.clone(),
+        metrics: shared.metrics.clone(),
+    };
+    let (shared_state, _) =
+        ChildSpec::new("shared-state", &arbiters.place("state"), MAILBOX, move || SharedState::new(lent.clone()));
+    let lent = store.clone();
+    let (query, query_addr) = ChildSpec::new("query", &arbiters.place("query"), 1024, move || QueryActor::new(lent.clone()));
+
+    // stream processor
+    let owner = "~stream-processor";
+    let resume = up.memory.checkpoints.get(owner).map(|c| c.positions.clone()).unwrap_or_default();
+    let bell = Arc::new(Notify::new());
+    let ring = bell.clone();
+    let lane: Arc<Lane<Arc<Positions>>> = Lane::new(limits, move || ring.notify_one());
+    let stream_topic = named(topic::EVENT_STREAM);
+    let stream_partitions = partitions(&stream_topic);
+    let told: Vec<_> = table_partitions.iter().filter(|(t, _)| t.starts_with(&*named("k8s-"))).cloned().collect();
+    let lent = Arc::new(stream_processor::Lent {
+        log: up.ends.log.clone(),
+        partitions: told,
+        positions: Mutex::new(resume),
+        lane: lane.clone(),
+        bell,
+        topic: (stream_topic, stream_partitions),
+        cluster: cluster.clone(),
+        writer_epoch: up.writer_epoch,
+        batch,
+        board: shared.board.clone(),
+    });
+    let point = |owner: &str, rv: Option<String>, positions: Positions| Checkpoint {
+        cluster: cluster.clone(),
+        cluster_uid: up.ends.cluster_uid.clone(),
+        owner: owner.to_owned(),
+        rv,
+        history_epoch: HISTORY_EPOCH,
+        positions,
+    };
+    let blank = point(owner, None, Positions::new());
+    checkpoints.add(move || lane.watermark().map(|p| Checkpoint { positions: (*p).clone(), ..blank.clone() }));
+    let to_publisher = publisher_addr.clone();
+    let (stream, _) = ChildSpec::new("stream-processor", &arbiters.place("stream"), MAILBOX, move || {
+        StreamProcessor::new(lent.clone(), to_publisher.clone())
+    });
+
+    // watchers
+    let frame_budget = driver::FRAME_BUDGET / targets.len().max(1);
+    let snapshots = Arc::new(Semaphore::new(SNAPSHOTS));
+    let io = || driver::Shared {
+        api: up.ends.api.clone(),
+        frames: Arc::new(Semaphore::new(frame_budget)),
+        frame_budget,
+        snapshots: snapshots.clone(),
+        deadlines: Deadlines::default(),
+    };
+    let policy = Arc::new(Policy {
+        env_allow: settings.redaction.env_allow.clone(),
+        annotations_deny: settings.redaction.annotations_deny.clone(),
+        secret_annotations_allow: Default::default(),
+        configmap_full_namespaces: settings.redaction.configmaps.full_namespaces.clone(),
+    });
+    let mut watch = Group::one_for_one("watch").intensity(intensity).backoff(backoff).stop_together();
+    let (mut rows, mut addresses) = (Vec::new(), Vec::new());
+    for target in &targets {
+        let kind = target.kind.clone();
+        let topic = named(&kind.topic());
+        let resume = up.memory.checkpoints.get(&target.id());
+        let history_epoch = resume.map_or(HISTORY_EPOCH, |c| c.history_epoch);
+        let writer =
+            Writer::new(kind.clone(), topic.clone(), partitions(&topic), &cluster, up.writer_epoch, history_epoch);
+        let bell = Arc::new(Notify::new());
+        let ring = bell.clone();
+        let lane: Arc<Lane<Rv>> = Lane::new(limits, move || ring.notify_one());
+        let row = WatcherRow::new(target.clone(), lane.clone());
+        rows.push(row.clone());
+        let (at, blank) = (lane.clone(), point(&target.id(), None, Positions::new()));
+        checkpoints.add(move || at.watermark().map(|rv| Checkpoint { rv: Some(rv.as_str().to_owned()), history_epoch, ..blank.clone() }));
+        let redaction = (kind.clone(), policy.clone());
+        let lent = Arc::new(watcher::Lent {
+            target: target.clone(),
+            capture: Mutex::new(None),
+            overlay: Mutex::new(Overlay::new(limits.bytes / 2)),
+            lane,
+            bell,
+            row,
+            writer,
+            redactor: Box::new(move || Redactor::new(redaction.0.clone(), redaction.1.clone())),
+            config: Config {
+                page_size: settings.watch.page_size,
+                poll_interval: settings.watch.poll_interval,
+                max_line: settings.watch.max_frame_bytes,
+                max_record: record_limit(settings, &topic, &up),
+                ..Config::default()
+            },
+            batch,
+            store: store.clone(),
+            folded: is_folded.clone(),
+            resume_from: resume.and_then(|c| c.rv.as_deref()).map(Rv::new),
+            io: io(),
+            metrics: shared.metrics.clone(),
+        });
+        let place = arbiters.place(if kind.id() == "pods" { "watch-0" } else { "watch-1" });
+        let to_publisher = publisher_addr.clone();
+        let (spec, addr): (ChildSpec, Addr<Watcher>) =
+            ChildSpec::new(format!("watcher/{}", target.id()), &place, MAILBOX, move || {
+                Watcher::new(lent.clone(), to_publisher.clone())
+            });
+        watch = watch.child(spec.hang_limit(hang).shutdown(drain).backoff(backoff));
+        addresses.push((target.clone(), addr));
+    }
+    // Nobody repairs before the watchers are there: the fold is not complete before this thread gets on.
+    drop(watchers.set(addresses));
+    shared.board.set_watchers(rows);
+
+    let metrics = shared.metrics.clone();
+    let end = shared.end.clone();
+    let supervisor = Supervisor::new(vec![
+        Group::rest_for_one("state")
+            .intensity(intensity)
+            .backoff(backoff)
+            .child(shared_state.hang_limit(hang).backoff(backoff))
+            .child(query.hang_limit(hang).backoff(backoff)),
+        Group::one_for_one("publish")
+            .intensity(intensity)
+            .backoff(backoff)
+            .child(publisher.hang_limit(hang).shutdown(drain).backoff(backoff)),
+        Group::one_for_one("stream")
+            .intensity(intensity)
+            .backoff(backoff)
+            .child(stream.hang_limit(hang).shutdown(Duration::from_secs(5)).backoff(backoff)),
+        watch,
+    ])
+    .intensity(intensity)
+    .chaos(settings.chaos.enabled)
+    .observe(move |fact| count_restart(&metrics, fact))
+    .on_escalate(move |escalation| drop(end.send(End::GaveUp(escalation.to_string()))))
+    .start()
+    .map_err(|e| StartError::System(e.to_string()))?;
+    drop(shared.control.set(Arc::new(supervisor.clone())));
+    drop(shared.client.set(StateClient::new(query_addr, store)));
+    Ok(supervisor)
+}
+
+/// Increments when the cluster's own history is rewound (a later part detects that); until then there is one history.
+const HISTORY_EPOCH: u64 = 0;
+
+/// Kind by kind, namespace by namespace.
+fn targets(settings: &Settings, kinds: &[Kind]) -> Vec<Target> {
+    let namespaces: Vec<Option<Arc<str>>> = match settings.watch.scope() {
+        Scope::AllNamespaces => vec![None],
+        Scope::Namespaces(names) => names.iter().map(|n| Some(Arc::from(n.as_str()))).collect(),
+    };
+    let each = |kind: &Kind| namespaces.iter().map(|ns| Target { kind: kind.clone(), namespace: ns.clone() }).collect::<Vec<_>>();
+    kinds.iter().flat_map(each).collect()
+}
+
+/// The largest record that the topic takes: ours, or the topic's own limit if that is lower. 1 KiB is left for the
+/// framing that the broker counts too.
+fn record_limit(settings: &Settings, topic: &str, up: &Up) -> usize {
+    let own = up.topics.iter().find(|t| t.name == topic).and_then(|t| t.config.get("max.message.bytes")?.parse().ok());
+    settings.publisher.max_record_bytes.min(own.unwrap_or(usize::MAX)).saturating_sub(1024)
+}
+
+fn store_options(settings: &Settings, cluster: &str, kinds: &[Kind], prefix: &str) -> StoreOptions {
+    StoreOptions {
+        cluster: cluster.to_owned(),
+        kinds: kinds.iter().map(|k| (k.clone(), format!("{prefix}{}", k.topic()).into())).collect(),
+        max_bytes: settings.store.max_bytes,
+        events_ttl: settings.store.events_ttl,
+        events_max: settings.store.events_max,
+        ring: settings.store.ring,
+        ..StoreOptions::default()
+    }
+}
+
+fn count_restart(metrics: &crate::observe::metrics::Metrics, fact: &LifeFact) {
+    if let LifeFact::Down { id, exit, .. } = fact {
+        let reason = format!("{:?}", exit.reason).to_lowercase();
+        metrics.actor_restarts.get_or_create(&ActorReason { actor: id.clone(), reason }).inc();
+    }
+}

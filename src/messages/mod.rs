@@ -1,0 +1,6 @@
+//! Everything that crosses a mailbox. Knows `domain`, never `actors`.
+
+pub mod client;
+pub mod life;
+pub mod publish;
+pub mod query;

@@ -1,0 +1,200 @@
+//! Reads what happened with clients that are not ours, and says whether the promises were kept.
+
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::message::{Headers as _, Message as _};
+use rdkafka::{Offset, TopicPartitionList};
+use serde_json::Value;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::Duration;
+
+/// A record as an outside reader sees it.
+#[derive(Debug, Clone)]
+pub struct Record {
+    pub partition: i32,
+    pub offset: i64,
+    pub key: String,
+    pub value: Option<Value>,
+    pub raw: Vec<u8>,
+    pub headers: Vec<(String, String)>,
+}
+
+impl Record {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
+    }
+
+    fn epoch(&self) -> u64 {
+        self.header("ce_writerepoch").and_then(|e| e.parse().ok()).unwrap_or(0)
+    }
+
+    pub fn source(&self, field: &str) -> Option<&str> {
+        self.value.as_ref()?["source"][field].as_str()
+    }
+
+    pub fn op(&self) -> Option<&str> {
+        self.value.as_ref()?["op"].as_str()
+    }
+}
+
+/// Everything that stands in a topic now, partition by partition.
+pub fn dump(bootstrap: &str, topic: &str) -> Vec<Record> {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", bootstrap)
+        .set("group.id", "checker")
+        .set("enable.auto.commit", "false")
+        .create()
+        .expect("a consumer");
+    let metadata = consumer.fetch_metadata(Some(topic), Duration::from_secs(20)).expect("metadata");
+    let partitions = metadata.topics()[0].partitions().len() as i32;
+    let mut left = HashMap::new();
+    let mut assignment = TopicPartitionList::new();
+    for partition in 0..partitions {
+        let (low, high) = consumer.fetch_watermarks(topic, partition, Duration::from_secs(20)).expect("watermarks");
+        if high > low {
+            assignment.add_partition_offset(topic, partition, Offset::Beginning).expect("an offset");
+            left.insert(partition, high);
+        }
+    }
+    let mut records = Vec::new();
+    if left.is_empty() {
+        return records;
+    }
+    consumer.assign(&assignment).expect("an assignment");
+    while !left.is_empty() {
+        let message = match consumer.poll(Duration::from_secs(20)) {
+            Some(Ok(message)) => message,
+            Some(Err(e)) => panic!("reading {topic}: {e}"),
+            None => panic!("reading {topic}: nothing within 20 s"),
+        };
+        if left.get(&message.partition()).is_some_and(|high| message.offset() + 1 >= *high) {
+            left.remove(&message.partition());
+        }
+        let headers = message.headers().map(|headers| {
+            let text = |v: Option<&[u8]>| String::from_utf8_lossy(v.unwrap_or_default()).into_owned();
+            headers.iter().map(|h| (h.key.to_owned(), text(h.value))).collect()
+        });
+        records.push(Record {
+            partition: message.partition(),
+            offset: message.offset(),
+            key: String::from_utf8_lossy(message.key().unwrap_or_default()).into_owned(),
+            value: message.payload().map(|p| serde_json::from_slice(p).expect("JSON")),
+            raw: message.payload().unwrap_or_default().to_vec(),
+            headers: headers.unwrap_or_default(),
+        });
+    }
+    records.sort_by_key(|r| (r.partition, r.offset));
+    records
+}
+
+/// uid → resourceVersion of a list, whoever answered it.
+pub fn versions(list: &Value) -> BTreeMap<String, String> {
+    let text = |v: &Value| v.as_str().unwrap_or_default().to_owned();
+    let items = list["items"].as_array().cloned().unwrap_or_default();
+    items.iter().map(|o| (text(&o["metadata"]["uid"]), text(&o["metadata"]["resourceVersion"]))).collect()
+}
+
+/// The table that a reader who honours writer markers holds: uid → version.
+pub fn fold(records: &[Record]) -> BTreeMap<String, String> {
+    let mut epochs: HashMap<i32, u64> = HashMap::new();
+    let mut table: BTreeMap<&str, (String, String)> = BTreeMap::new();
+    for record in records {
+        let epoch = epochs.entry(record.partition).or_default();
+        if record.key.starts_with('~') {
+            *epoch = record.epoch().max(*epoch);
+        } else if record.epoch() >= *epoch {
+            match (&record.value, record.op()) {
+                (Some(_), Some("d")) | (None, _) => {
+                    table.remove(record.key.as_str());
+                }
+                _ => {
+                    let field = |name| record.source(name).unwrap_or_default().to_owned();
+                    table.insert(&record.key, (field("uid"), field("rv")));
+                }
+            }
+        }
+    }
+    table.into_values().collect()
+}
+
+/// The table that a reader who only knows keys and tombstones holds: what compaction leaves.
+pub fn last_offsets(records: &[Record]) -> BTreeMap<String, String> {
+    let mut table: BTreeMap<&str, Option<(String, String)>> = BTreeMap::new();
+    for record in records.iter().filter(|r| !r.key.starts_with('~')) {
+        let row = match (&record.value, record.op()) {
+            (Some(_), Some("d")) | (None, _) => None,
+            _ => Some((record.source("uid").unwrap_or_default().into(), record.source("rv").unwrap_or_default().into())),
+        };
+        table.insert(&record.key, row);
+    }
+    table.into_values().flatten().collect()
+}
+
+fn version(record: &Record) -> Option<(usize, String)> {
+    let rv = record.source("rv").or_else(|| record.header("ce_rv"))?;
+    Some((rv.len(), rv.to_owned()))
+}
+
+/// Every broken promise about order, deletes and shape, in words.
+pub fn violations(records: &[Record]) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut newest: HashMap<&str, (usize, String)> = HashMap::new();
+    let mut uid_of: HashMap<&str, String> = HashMap::new();
+    let mut dead: HashSet<String> = HashSet::new();
+    let mut owed: HashSet<&str> = HashSet::new();
+    let mut epochs: HashMap<i32, u64> = HashMap::new();
+    for record in records {
+        let at = format!("{}/{} {}", record.partition, record.offset, record.key);
+        let epoch = epochs.entry(record.partition).or_default();
+        if record.key.starts_with('~') {
+            *epoch = record.epoch().max(*epoch);
+            continue;
+        }
+        if record.epoch() < *epoch {
+            continue;
+        }
+        let key = record.key.as_str();
+        if let Some(now) = version(record) {
+            if newest.get(key).is_some_and(|last| *last > now) {
+                found.push(format!("{at}: version {} behind {}", now.1, newest[key].1));
+            }
+            newest.insert(key, now);
+        }
+        let Some(value) = &record.value else {
+            owed.remove(key);
+            continue;
+        };
+        let uid = record.source("uid").unwrap_or_default().to_owned();
+        match record.op() {
+            Some("d") => {
+                if value["before"].is_null() {
+                    found.push(format!("{at}: a delete without before"));
+                }
+                dead.insert(uid.clone());
+                owed.insert(key);
+            }
+            op => {
+                if op == Some("u") && value["before"].is_null() {
+                    found.push(format!("{at}: an update without before"));
+                }
+                if let Some(predecessor) = uid_of.get(key).filter(|p| **p != uid)
+                    && !dead.contains(predecessor)
+                {
+                    found.push(format!("{at}: uid {uid} follows {predecessor}, whose delete is missing"));
+                }
+                if owed.contains(key) {
+                    found.push(format!("{at}: a delete without its tombstone"));
+                    owed.remove(key);
+                }
+                uid_of.insert(key, uid);
+            }
+        }
+    }
+    found
+}
+
+/// The ids that stand more than once.
+pub fn duplicates(records: &[Record]) -> usize {
+    let mut seen = HashSet::new();
+    records.iter().filter_map(|r| r.header("ce_id")).filter(|id| !seen.insert((*id).to_owned())).count()
+}

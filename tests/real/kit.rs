@@ -1,0 +1,203 @@
+//! What the trials share: the real parts, a running product, and verbs for both.
+
+use agent_events::app::{self, Options, Running};
+use agent_events::settings::{self, Sources};
+use serde_json::{Value, json};
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+use testbed::{Kafka, KafkaOptions, Kubernetes, KubernetesOptions, wait_until};
+
+/// How long anything may take to come about before a trial fails.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// One API server and one broker for all trials; each has topics and a namespace of its own.
+pub struct Parts {
+    pub kafka: Kafka,
+    pub cluster: Kubernetes,
+}
+
+impl Parts {
+    pub fn start() -> Self {
+        let kafka = Kafka::start(KafkaOptions::default()).expect("a real Kafka starts");
+        let cluster = Kubernetes::start(KubernetesOptions::default()).expect("a real API server starts");
+        Self { kafka, cluster }
+    }
+
+    /// One request to the API server; panics on anything that is not 2xx.
+    pub fn api(&self, method: &str, path: &str, body: &Value) -> Value {
+        let content = if method == "PATCH" { "application/merge-patch+json" } else { "application/json" };
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let answer = self.cluster.request(method, path, content, &body).expect("the API server answers");
+        assert!((200..300).contains(&answer.status), "{method} {path}: {} {}", answer.status, answer.body);
+        serde_json::from_str(&answer.body).expect("JSON")
+    }
+
+    /// Creates a namespace and waits until objects can be made in it.
+    pub fn namespace(&self, name: &str) {
+        self.api("POST", "/api/v1/namespaces", &json!({"metadata": {"name": name}}));
+    }
+
+    /// The settings of a product on these parts, with topics of its own.
+    pub fn sets(&self, prefix: &str) -> Vec<String> {
+        vec![
+            format!("cluster.kubeconfig={:?}", self.cluster.kubeconfig_path().display().to_string()),
+            "cluster.mode=\"kubeconfig\"".into(),
+            "cluster.name=\"real\"".into(),
+            format!("kafka.bootstrap={:?}", self.kafka.bootstrap()),
+            format!("topics.prefix=\"{prefix}.\""),
+            "http.api=\"127.0.0.1:0\"".into(),
+            "http.ops=\"127.0.0.1:0\"".into(),
+            "chaos.enabled=true".into(),
+            "supervision.max_restarts=1000".into(),
+        ]
+    }
+
+    /// A product in this process.
+    pub fn product(&self, prefix: &str, more: &[&str]) -> Product {
+        let product = self.product_unready(prefix, more);
+        if let Err(missing) = product.running.ready(PATIENCE) {
+            panic!("not ready after {PATIENCE:?}: {missing:?}");
+        }
+        product
+    }
+
+    /// The same without waiting for readiness.
+    pub fn product_unready(&self, prefix: &str, more: &[&str]) -> Product {
+        let mut set = self.sets(prefix);
+        set.extend(more.iter().map(|s| (*s).to_owned()));
+        let loaded = settings::load(&Sources { set, ..Sources::default() }).expect("the settings hold");
+        Product { running: app::start(loaded, Options::default()).expect("the product starts"), prefix: prefix.to_owned() }
+    }
+
+    /// A product in a process of its own, with its HTTP addresses as chosen by the system.
+    pub fn process(&self, prefix: &str, more: &[&str]) -> Process {
+        let ports = [free_port(), free_port()];
+        let mut command = Command::new(env!("CARGO_BIN_EXE_agent-events"));
+        command.arg("run");
+        for set in self.sets(prefix).iter().map(String::as_str).chain(more.iter().copied()) {
+            command.args(["--set", set]);
+        }
+        let api: SocketAddr = ([127, 0, 0, 1], ports[0]).into();
+        let ops: SocketAddr = ([127, 0, 0, 1], ports[1]).into();
+        command.args(["--set", &format!("http.api=\"{api}\""), "--set", &format!("http.ops=\"{ops}\"")]);
+        let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the binary starts");
+        Process { child, api, ops }
+    }
+}
+
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("an address").port()
+}
+
+pub struct Product {
+    pub running: Running,
+    pub prefix: String,
+}
+
+impl Product {
+    pub fn topic(&self, name: &str) -> String {
+        format!("{}.{name}", self.prefix)
+    }
+
+    /// `GET` on the API listener: status and JSON.
+    pub fn get(&self, path: &str) -> (u16, Value) {
+        let (status, body) = http_get(self.running.api_addr(), path);
+        (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
+    }
+
+    /// Runs the command line against this product; its standard output.
+    pub fn cli(&self, arguments: &[&str]) -> String {
+        let server = format!("http://{}", self.running.api_addr());
+        let output = Command::new(env!("CARGO_BIN_EXE_agent-events"))
+            .args(["--server", &server])
+            .args(arguments)
+            .output()
+            .expect("the binary runs");
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("UTF-8")
+    }
+
+    /// uid → resourceVersion of the store's objects of a kind, over HTTP.
+    pub fn state(&self, kind: &str, namespace: &str) -> std::collections::BTreeMap<String, String> {
+        let (status, body) = self.get(&format!("/api/v1/objects?kind={kind}&namespace={namespace}&limit=5000"));
+        assert_eq!(status, 200, "{body}");
+        super::checker::versions(&body)
+    }
+}
+
+pub struct Process {
+    pub child: Child,
+    pub api: SocketAddr,
+    pub ops: SocketAddr,
+}
+
+impl Process {
+    pub fn is_ready(&self) -> bool {
+        TcpStream::connect_timeout(&self.ops, Duration::from_secs(1)).is_ok() && http_get(self.ops, "/readyz").0 == 200
+    }
+
+    pub fn await_ready(&self) {
+        eventually("the process is ready", || self.is_ready().then_some(()));
+    }
+
+    /// SIGKILL.
+    pub fn kill9(&mut self) {
+        self.child.kill().expect("it can be killed");
+        self.child.wait().expect("it ends");
+    }
+
+    /// SIGTERM; gives the exit code.
+    pub fn terminate(&mut self) -> Option<i32> {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs").success());
+        self.child.wait().expect("it ends").code()
+    }
+
+    /// Everything it wrote to standard error; call it after its end.
+    pub fn stderr(&mut self) -> String {
+        let mut text = String::new();
+        if let Some(mut stderr) = self.child.stderr.take() {
+            stderr.read_to_string(&mut text).expect("UTF-8");
+        }
+        text
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Already gone is fine.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// Waits until `probe` gives something; panics after [`PATIENCE`].
+pub fn eventually<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
+    let found = wait_until(PATIENCE, || Ok::<_, std::convert::Infallible>(probe()));
+    match found {
+        Ok(Some(value)) => value,
+        _ => panic!("{what}: not within {PATIENCE:?}"),
+    }
+}
+
+/// A bare HTTP/1.0 GET, so that the product's own client proves nothing about its own server.
+pub fn http_get(addr: SocketAddr, path: &str) -> (u16, Vec<u8>) {
+    let mut stream = TcpStream::connect(addr).expect("it listens");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").expect("it reads");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).expect("it answers");
+    let head_end = answer.windows(4).position(|w| w == b"\r\n\r\n").expect("a head");
+    let status = std::str::from_utf8(&answer[9..12]).expect("a status").parse().expect("a number");
+    (status, answer.split_off(head_end + 4))
+}
+
+/// A directory for a trial's files.
+#[allow(dead_code)]
+pub fn scratch(name: &str) -> PathBuf {
+    std::env::temp_dir().join(format!("agent-events-{name}-{}", std::process::id()))
+}
