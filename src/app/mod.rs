@@ -179,7 +179,7 @@ fn launch(
     source: impl FnOnce(tokio::runtime::Handle) -> ends::Source,
     signals: bool,
 ) -> Result<Running, StartError> {
-    rt::panic::install_hook();
+    rt::install_hook();
     let system = |what: &str, e: std::io::Error| StartError::System(format!("{what}: {e}"));
     // Two workers: sockets on one side, HTTP on the other, on the smallest machine that runs this.
     let io = rt::io_runtime(2).map_err(|e| system("the runtime cannot be started", e))?;
@@ -199,10 +199,10 @@ fn launch(
         board: shared.board.clone(),
         metrics: shared.metrics.clone(),
         beats: shared.beats.clone(),
+        client: shared.client.clone(),
         control: shared.control.clone(),
         log: shared.log.clone(),
         topics: shared.topics.clone(),
-        kinds: ends::kinds(&settings).into(),
         chaos: settings.chaos.enabled,
         ..http::Faces::default()
     };
