@@ -42,6 +42,8 @@ use crate::settings::{Scope, Settings};
 use crate::store::{Store, StoreOptions};
 use actix::prelude::Addr;
 use futures_util::future::BoxFuture;
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use tokio::sync::{Notify, Semaphore, watch};
@@ -178,6 +180,8 @@ pub(super) fn wire(
     });
     let mut watch = Group::one_for_one("watch").intensity(intensity).backoff(backoff).stop_together();
     let (mut rows, mut addresses) = (Vec::new(), Vec::new());
+    let same_kind = |kind: &Kind| targets.iter().filter(|t| t.kind == *kind).count();
+    let mut waiting: BTreeMap<String, Arc<AtomicUsize>> = BTreeMap::new();
     for target in &targets {
         let kind = target.kind.clone();
         let topic = named(&kind.topic());
@@ -213,6 +217,7 @@ pub(super) fn wire(
             batch,
             store: store.clone(),
             folded: is_folded.clone(),
+            taken_over: waiting.entry(kind.id()).or_insert_with(|| Arc::new(AtomicUsize::new(same_kind(&kind)))).clone(),
             resume_from: resume.and_then(|c| c.rv.as_deref()).map(Rv::new),
             io: io(),
             metrics: shared.metrics.clone(),
