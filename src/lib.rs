@@ -7,7 +7,7 @@ pub mod actors;
 //pub mod app;
 pub mod cli;
 pub mod domain;
-//pub mod http;
+pub mod http;
 pub mod kubernetes;
 pub mod log;
 pub mod messages;
