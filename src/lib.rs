@@ -4,7 +4,7 @@
 //! → `actors::shared_state` (fold) → `store` → `actors::query` → `http`, `cli`. ARCHITECTURE.md walks it file by file.
 
 pub mod actors;
-//pub mod app;
+pub mod app;
 pub mod cli;
 pub mod domain;
 pub mod http;

@@ -31,7 +31,7 @@ impl Params {
 
     /// The value as given; an empty one is there.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.all(name).next()
+        self.0.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
     }
 
     /// The value, if given and not empty.
