@@ -24,7 +24,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
-pub use ends::{Ends, kafka_config, topic_specs};
+pub use ends::{Ends, kafka_config, open_cluster, open_log, topic_specs};
 
 /// How to start.
 #[derive(Debug, Clone, Default)]

@@ -196,7 +196,7 @@ impl Answer {
 }
 
 /// A path with its query, each part encoded.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Path(String, bool);
 
 impl Path {

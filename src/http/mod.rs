@@ -21,7 +21,9 @@ mod streams;
 pub mod topics;
 mod watch;
 
+pub use process::{Done, Version};
 pub use serve::{HttpError, bind, serve};
+pub use streams::StreamLimit;
 
 use crate::domain::topic::TopicSpec;
 use crate::log::Log;
@@ -34,7 +36,6 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
 use live::Beats;
 use std::sync::{Arc, OnceLock};
-use streams::StreamLimit;
 
 /// What the handlers read. Made before anything is connected, so that both listeners answer from the first moment; the
 /// cells are filled as the parts come up.
