@@ -68,7 +68,10 @@ impl Parts {
         let mut set = self.sets(prefix);
         set.extend(more.iter().map(|s| (*s).to_owned()));
         let loaded = settings::load(&Sources { set, ..Sources::default() }).expect("the settings hold");
-        Product { running: app::start(loaded, Options::default()).expect("the product starts"), prefix: prefix.to_owned() }
+        Product {
+            running: app::start(loaded, Options::default()).expect("the product starts"),
+            prefix: prefix.to_owned(),
+        }
     }
 
     /// A product in a process of its own, with its HTTP addresses as chosen by the system.

@@ -31,7 +31,8 @@ fn main() {
         .with_ignored_flag(skip)
     };
     let groups = [("end_to_end", end_to_end::TRIALS), ("restart", restart::TRIALS), ("chaos", chaos::TRIALS)];
-    let trials = groups.into_iter().flat_map(|(group, trials)| trials.iter().map(move |t| (group, *t))).map(trial).collect();
+    let trials =
+        groups.into_iter().flat_map(|(group, trials)| trials.iter().map(move |t| (group, *t))).map(trial).collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
     if skip {
         eprintln!("SKIPPED {} trials on real parts: {}", conclusion.num_ignored, missing.join("; "));
