@@ -23,7 +23,9 @@ pub struct OutRecord {
     pub value: Option<Bytes>,
     /// Headers.
     pub headers: Headers,
-    /// CreateTime in milliseconds since 1970.
+    /// CreateTime in milliseconds since 1970: the time of writing, never that of the object or event. Kafka forgets a
+    /// producer whose last record is older than a day by this (`producer.id.expiration.ms`), and with it what would tell
+    /// a repeated batch from a new one: records are doubled when a broker restarts.
     pub timestamp_ms: i64,
 }
 

@@ -34,7 +34,9 @@ fn load(parts: &Parts, namespace: &str, seed: u64, stop: &AtomicBool, commits: &
     let mut live: BTreeMap<u32, String> = BTreeMap::new();
     while !stop.load(Ordering::Relaxed) {
         let n = rng.random_range(0..40);
-        let body = json!({"metadata": {"name": format!("m-{n}")}, "data": {"fill": "x".repeat(rng.random_range(10..4000))}});
+        // Annotations stay in the record, so that the small queue fills within a stall.
+        let fill = json!({"fill": "x".repeat(rng.random_range(1_000..30_000)), "turn": rng.random::<u32>().to_string()});
+        let body = json!({"metadata": {"name": format!("m-{n}"), "annotations": fill}});
         let one = format!("{path}/m-{n}");
         match live.get(&n) {
             None => {
@@ -48,8 +50,7 @@ fn load(parts: &Parts, namespace: &str, seed: u64, stop: &AtomicBool, commits: &
                 live.remove(&n);
             }
             Some(_) => {
-                let annotations = json!({"metadata": {"annotations": {"turn": rng.random::<u32>().to_string()}}});
-                note(commits, &parts.api("PATCH", &one, &annotations));
+                note(commits, &parts.api("PATCH", &one, &json!({"metadata": {"annotations": fill}})));
             }
         }
     }
@@ -69,8 +70,8 @@ fn run(parts: &Parts, name: &str, seed: u64, kills: usize) -> Vec<String> {
     parts.namespace(name);
     let scope = format!("watch.namespaces.{name}=true");
     // A small queue, so that a stalled broker fills it and the publisher has something in hand when it dies.
-    let more = [&scope, "watch.namespaces.default=false", "supervision.hang_limit=\"1s\"", "publisher.queue_bytes=\"64KiB\"",
-        "publisher.linger=\"5ms\""];
+    let more = [&scope, "watch.namespaces.default=false", "supervision.hang_limit=\"1s\"", "publisher.queue_bytes=\"1MiB\"",
+        "publisher.max_record_bytes=\"1MiB\"", "publisher.linger=\"5ms\""];
     let product = parts.product(name, &more);
     let control = product.running.control(PATIENCE).expect("it is up");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");

@@ -12,6 +12,8 @@ mod events;
 mod failures;
 mod guard;
 mod lists;
+mod resume;
+mod simulation;
 
 mod streams;
 
