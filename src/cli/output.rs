@@ -107,11 +107,6 @@ impl Table {
         self.rows.push(cells.into_iter().map(|cell| printable(&cell).into_owned()).collect());
     }
 
-    /// Whether it has no row below the headings.
-    pub fn is_empty(&self) -> bool {
-        self.rows.len() < 2
-    }
-
     /// Prints it.
     pub fn print(&self, out: &mut Out) -> io::Result<()> {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
