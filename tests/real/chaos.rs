@@ -1,7 +1,7 @@
 //! Actors die, the broker stalls, and nothing is lost. Two broken variants of the product must be caught by the same run.
 
 use super::checker::{Record, dump, fold, versions, violations};
-use super::kit::{PATIENCE, Parts, Product};
+use super::kit::{PATIENCE, Parts, Product, Trial};
 use agent_events::messages::life::{KillHow, LifeState};
 use agent_events::testing::{self, Mutant};
 use rand::rngs::StdRng;
@@ -12,7 +12,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-pub const TRIALS: &[(&str, fn(&Parts))] = &[
+pub const TRIALS: &[Trial] = &[
     ("a_hundred_kills_of_actors_lose_nothing", a_hundred_kills),
     ("a_mutant_that_acks_on_enqueue_is_caught", ack_on_enqueue_is_caught),
     ("a_mutant_without_a_generation_fence_is_caught", no_fence_is_caught),

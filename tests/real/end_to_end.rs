@@ -1,11 +1,11 @@
 //! Every kind, from the API server to whoever asks, and back to where it came from.
 
 use super::checker::{dump, duplicates, fold, last_offsets, versions, violations};
-use super::kit::{Parts, eventually, http_get};
+use super::kit::{Parts, Trial, eventually, http_get};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-pub const TRIALS: &[(&str, fn(&Parts))] = &[
+pub const TRIALS: &[Trial] = &[
     ("every_kind_but_events_agrees_from_the_api_server_to_the_command_line", every_kind_agrees),
     ("every_event_created_is_in_the_topic", every_event_is_in_the_topic),
     ("no_value_of_a_secret_leaves_the_process", no_secret_leaves),

@@ -12,6 +12,9 @@ use testbed::{Kafka, KafkaOptions, Kubernetes, KubernetesOptions, wait_until};
 /// How long anything may take to come about before a trial fails.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// A trial's name, which is a sentence, and the trial.
+pub type Trial = (&'static str, fn(&Parts));
+
 /// One API server and one broker for all trials; each has topics and a namespace of its own.
 pub struct Parts {
     pub kafka: Kafka,
