@@ -11,7 +11,7 @@
 //! publisher flushes.
 
 use super::bringup::Up;
-use super::{End, Shared, StartError, ends};
+use super::{End, Shared, StartError};
 use crate::actors::checkpoints::Checkpoints;
 use crate::actors::overlay::Overlay;
 use crate::actors::publisher::{self, Publisher};
@@ -63,7 +63,7 @@ pub(super) fn wire(
 ) -> Result<SupervisorHandle, StartError> {
     let prefix = &settings.topics.prefix;
     let cluster = settings.cluster.name.clone().unwrap_or_default();
-    let kinds = ends::kinds(settings);
+    let kinds = settings.watch.captured();
     let partitions = |name: &str| up.topics.iter().find(|t| t.name == name).map_or(1, |t| t.partitions);
     let named = |name: &str| -> Arc<str> { format!("{prefix}{name}").into() };
     let store = Store::new(store_options(settings, &cluster, &kinds, prefix));
