@@ -12,7 +12,8 @@ use agent_events::actors::query::QueryActor;
 use agent_events::actors::rt::{self, Arbiters, ChildSpec, Group, Supervisor};
 use agent_events::domain::kind::Kind;
 use agent_events::domain::record::{InRecord, WRITER_EPOCH_HEADER};
-use agent_events::domain::topic::{self, TopicPolicy};
+use agent_events::domain::topic::object_key;
+use agent_events::settings::Settings;
 use agent_events::log::Log as _;
 use agent_events::log::memory::MemoryLog;
 use agent_events::messages::client::{Query, StateClient};
@@ -96,7 +97,7 @@ impl Cluster {
     async fn new() -> Result<Self, Failure> {
         let pods = Kind::builtin("pods").ok_or("pods are built in")?;
         let (log, topic) = (MemoryLog::default(), Arc::from(pods.topic()));
-        for spec in topic::specs(std::slice::from_ref(&pods), &TopicPolicy::default()) {
+        for spec in Settings::defaults().topics.specs(std::slice::from_ref(&pods)) {
             log.create(&spec).await?;
         }
         let store = Store::new(StoreOptions::new("demo", vec![(pods.clone(), Arc::clone(&topic))]));
@@ -121,7 +122,7 @@ impl Cluster {
                 partition: 0,
                 offset: 0,
                 timestamp_ms: 0,
-                key: Some(topic::object_key("demo", "pods", Some("shop"), name).into()),
+                key: Some(object_key("demo", "pods", Some("shop"), name).into()),
                 value: Some(value.to_string().into()),
                 headers: vec![(WRITER_EPOCH_HEADER.into(), Some("1".into()))],
             })?;

@@ -160,7 +160,9 @@ fn check_prints_one_line_a_check_and_ends_with_10_when_one_failed() {
     assert_eq!(json.code, Some(10));
     let report: Value = serde_json::from_str(&json.out).expect("JSON");
     assert_eq!((&report["healthy"], &report["checks"][0]["state"]), (&Value::Bool(false), &"ok".into()));
-    assert!(report["checks"].as_array().expect("a list").iter().any(|c| c["check"] == "broker" && c["state"] == "failed"));
+    assert!(
+        report["checks"].as_array().expect("a list").iter().any(|c| c["check"] == "broker" && c["state"] == "failed")
+    );
 }
 
 #[test]
@@ -262,7 +264,10 @@ fn get_asks_page_by_page_and_prints_like_kubectl() {
     assert_eq!((none.code, none.out.as_str(), none.err.as_str()), (Some(0), "", "No pods found in namespace shop.\n"));
     let (url, asked) = canned(vec![problem(404, "not_found", "no")]);
     let gone = run(&["get", "deploy", "web", "-n", "shop", "--server", &url]);
-    assert_eq!((gone.code, gone.err.as_str()), (Some(1), "error: deployments \"web\" not found in namespace \"shop\"\n"));
+    assert_eq!(
+        (gone.code, gone.err.as_str()),
+        (Some(1), "error: deployments \"web\" not found in namespace \"shop\"\n")
+    );
     assert_eq!(asked.join().expect("asked"), ["GET /api/v1/objects/deployments/shop/web HTTP/1.1"]);
 }
 
@@ -306,7 +311,10 @@ fn tail_prints_records_and_ends_with_the_stream() {
     let text = run(&["tail", "k8s-pods", "--from", "10m", "--max", "2", "--server", &url]);
     assert_eq!(text.code, Some(0), "{}", text.err);
     assert_eq!(text.out, "1970-01-01T00:00:00.000Z  3@42  c/pods/shop/web  u rv=7 watch\n".repeat(2));
-    assert_eq!(asked.join().expect("asked"), ["GET /api/v1/topics/k8s-pods/records?from=600000ms&follow=true&limit=2 HTTP/1.1"]);
+    assert_eq!(
+        asked.join().expect("asked"),
+        ["GET /api/v1/topics/k8s-pods/records?from=600000ms&follow=true&limit=2 HTTP/1.1"]
+    );
     let (url, _) = canned(vec![ok(&format!("{line}\n"))]);
     assert_eq!(run(&["tail", "k8s-pods", "-e", "-o", "json", "--server", &url]).out, format!("{line}\n"));
 }
@@ -329,7 +337,12 @@ fn watch_goes_on_behind_the_last_change_it_printed() {
     says(&watch.out, &["MODIFIED  pods          shop/web-1  1/1  Running  2", "shop/web-2"]);
     says(&watch.err, &["trying again", "error: no such cursor"]);
     let base = "GET /api/v1/watch?kind=pods";
-    let want = [format!("{base} HTTP/1.1"), format!("{base}&since=7-1 HTTP/1.1"), format!("{base}&since=7-2 HTTP/1.1"), format!("{base} HTTP/1.1")];
+    let want = [
+        format!("{base} HTTP/1.1"),
+        format!("{base}&since=7-1 HTTP/1.1"),
+        format!("{base}&since=7-2 HTTP/1.1"),
+        format!("{base} HTTP/1.1"),
+    ];
     assert_eq!(asked.join().expect("asked"), want);
 }
 
@@ -362,6 +375,7 @@ fn version_and_defaults_are_printed_for_people_and_programs() {
     assert_eq!((sound.code, sound.out.as_str()), (Some(0), "settings are valid\n"), "{}", sound.err);
     let shown = run(&[&["config", "show", "--origin"][..], &SOUND].concat());
     says(&shown.out, &["name = \"test\" # --set"]);
-    let json: Value = serde_json::from_str(&run(&[&["config", "show", "-o", "json"][..], &SOUND].concat()).out).expect("JSON");
+    let json: Value =
+        serde_json::from_str(&run(&[&["config", "show", "-o", "json"][..], &SOUND].concat()).out).expect("JSON");
     assert_eq!(json["origins"]["cluster.name"], "--set");
 }

@@ -1,7 +1,8 @@
 //! Writes what the lanes hand over into the log, in order, and checkpoints what came back acked.
 //!
 //! The producer outlives this actor ([`ProducerSlot`]): a publisher that dies must not purge the queue. What it had in
-//! hand itself is dropped with it, which nacks it; the lanes send it again. A fatal producer is purged and replaced.
+//! hand itself is dropped with it, which nacks it; the lanes send it again. A fatal producer is replaced when all that it
+//! has under way is answered.
 
 use super::checkpoints::Checkpoints;
 use super::rt::{self, Context, Worker};
@@ -76,6 +77,8 @@ pub struct Publisher {
     lent: Lent,
     /// Taken and not yet accepted by the producer, whose queue is full. Bounded by the lanes' windows.
     waiting: VecDeque<(OutRecord, AckToken)>,
+    /// A dead producer whose requests under way are not answered yet.
+    dying: Option<Arc<dyn Producer>>,
 }
 
 rt::worker!(Publisher);
@@ -90,11 +93,11 @@ const HEALTH_EVERY: Duration = Duration::from_millis(100);
 impl Publisher {
     /// A publisher with nothing in hand.
     pub fn new(lent: Lent) -> Self {
-        Self { lent, waiting: VecDeque::new() }
+        Self { lent, waiting: VecDeque::new(), dying: None }
     }
 
     fn send_waiting(&mut self) {
-        if self.waiting.is_empty() {
+        if self.waiting.is_empty() || !self.is_replaced() {
             return;
         }
         let producer = match self.lent.producer.get(&self.lent.metrics) {
@@ -119,7 +122,7 @@ impl Publisher {
                 }
                 Err((error @ (SendError::Fatal | SendError::Refused(_)), record, token)) => {
                     token.settle(Outcome::Failed(format!("{error:?}")));
-                    self.replace_producer(&format!("{error:?} on {}", record.topic));
+                    self.give_up_producer(&format!("{error:?} on {}", record.topic));
                     break;
                 }
             }
@@ -127,20 +130,33 @@ impl Publisher {
         self.lent.board.in_flight.store(producer.in_flight() as u64, Ordering::Relaxed);
     }
 
-    /// A fatal producer never sends again. Purging settles what it held, the lanes fence off their old generation, and
-    /// what waits here is of that generation.
-    fn replace_producer(&mut self, why: &str) {
-        tracing::warn!(why, "the producer is dead; building a new one");
+    /// A fatal producer never sends again. What waits here goes back to its lanes; the lanes fence off their generation and
+    /// send again once all of it is settled.
+    fn give_up_producer(&mut self, why: &str) {
+        tracing::warn!(why, "the producer is dead; building a new one when its last requests are answered");
         self.lent.board.degrade("producer", Some(why.to_owned()));
         self.waiting.clear();
+        self.dying = self.lent.producer.existing();
+    }
+
+    /// Whether there is a producer to send by. A dead one is replaced only when nothing of it is under way: else what it
+    /// still has at the broker could land behind what the new one writes.
+    fn is_replaced(&mut self) -> bool {
+        let Some(dying) = &self.dying else { return true };
+        if dying.in_flight() > 0 {
+            return false;
+        }
         self.lent.producer.discard();
+        self.dying = None;
+        true
     }
 
     fn look_after_producer(&mut self) {
         if let Some(producer) = self.lent.producer.existing() {
             self.lent.board.in_flight.store(producer.in_flight() as u64, Ordering::Relaxed);
             match producer.fatal() {
-                Some(why) => self.replace_producer(&why),
+                Some(_) if self.dying.is_some() => self.send_waiting(),
+                Some(why) => self.give_up_producer(&why),
                 None => {
                     self.lent.board.degrade("producer", None);
                 }

@@ -13,6 +13,7 @@ use crate::log::{Log, ReadBatch, Reader, Start};
 use crate::messages::life::Drained;
 use crate::messages::publish::PublishBatch;
 use crate::observe::board::Board;
+use crate::observe::clock;
 use actix::prelude::{
     ActorContext as _, ActorFutureExt as _, Addr, AsyncContext as _, ResponseActFuture, WrapFuture as _,
 };
@@ -184,9 +185,9 @@ impl StreamProcessor {
             }
             Ok(Table::Change(change)) if record.writer_epoch().unwrap_or(0) >= *epoch => {
                 let (topic, partitions) = &self.lent.topic;
-                let told = narrate::happenings(&change);
+                let (told, now) = (narrate::happenings(&change), clock::wall_ms());
                 let record =
-                    |h| narrate::record(topic, *partitions, &self.lent.cluster, self.lent.writer_epoch, &change, h);
+                    |h| narrate::record(topic, *partitions, &self.lent.cluster, self.lent.writer_epoch, &change, h, now);
                 told.iter().map(record).collect()
             }
             // Foreign records are counted by the fold, which reads the same topics.

@@ -1,7 +1,6 @@
 //! The two ends of the pipeline, from the settings: an API server and a log.
 
 use super::{Options, StartError};
-use crate::domain::kind::Kind;
 use crate::domain::topic::TopicSpec;
 use crate::kubernetes::ApiServer;
 use crate::kubernetes::client::{Access, AccessError, Cluster, Mode};
@@ -29,29 +28,9 @@ pub(super) enum Source {
     Given(Ends),
 }
 
-/// The kinds that are captured.
-pub(super) fn kinds(settings: &Settings) -> Vec<Kind> {
-    settings.watch.enabled_kinds().filter_map(Kind::builtin).collect()
-}
-
 /// The topics that these settings need, with prefix, in the order in which they are shown.
 pub fn topic_specs(settings: &Settings) -> Vec<TopicSpec> {
-    let wanted: Vec<String> = kinds(settings).iter().map(Kind::topic).collect();
-    let topics = &settings.topics;
-    let needed = topics.all().into_iter().filter(|(name, _)| !name.starts_with("k8s-") || wanted.contains(&(*name).to_owned()));
-    needed
-        .map(|(name, topic)| {
-            let mut config: std::collections::BTreeMap<String, String> =
-                topic.config.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
-            config.insert("min.insync.replicas".into(), topics.min_insync_replicas.to_string());
-            TopicSpec {
-                name: format!("{}{name}", topics.prefix),
-                partitions: i32::from(topic.partitions),
-                replication: i32::from(topics.replication),
-                config,
-            }
-        })
-        .collect()
+    settings.topics.specs(&settings.watch.captured())
 }
 
 /// Where the API server's credentials come from.

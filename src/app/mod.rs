@@ -305,7 +305,8 @@ async fn end_in_order(supervisor: SupervisorHandle, arbiters: Arbiters, deadline
 /// SIGTERM and SIGINT end in order; the second one ends at once.
 async fn on_signals(end: mpsc::UnboundedSender<End>) {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
         tracing::warn!("signals cannot be handled; the process will not drain when it is stopped");
         return;
     };

@@ -153,7 +153,8 @@ fn right(kind: &Kind, namespace: Option<&str>) -> String {
 /// The exact rule that is missing, as a command that makes it.
 fn grant(kind: &Kind, namespace: Option<&str>) -> String {
     let id = kind.id().replace('.', "-");
-    let resource = if kind.group().is_empty() { kind.plural().to_owned() } else { format!("{}.{}", kind.plural(), kind.group()) };
+    let resource =
+        if kind.group().is_empty() { kind.plural().to_owned() } else { format!("{}.{}", kind.plural(), kind.group()) };
     let (role, scope) = match namespace {
         Some(namespace) => ("role", format!(" --namespace={namespace}")),
         None => ("clusterrole", String::new()),
@@ -172,7 +173,8 @@ async fn identity(cluster: &Cluster, settings: &Settings, report: &mut Report) {
     match cluster.uid().await {
         Ok(uid) => report.ok("cluster identity", format!("uid {uid} of namespace kube-system")),
         Err(error) => {
-            let remedy = "grant `get` on namespace kube-system, or set cluster.id to a text of your own that never changes";
+            let remedy =
+                "grant `get` on namespace kube-system, or set cluster.id to a text of your own that never changes";
             report.failed("cluster identity", error.to_string(), remedy);
         }
     }
@@ -181,7 +183,9 @@ async fn identity(cluster: &Cluster, settings: &Settings, report: &mut Report) {
 async fn log(loaded: &Loaded, report: &mut Report) {
     let log = match connect::open_log(loaded) {
         Ok(log) => log,
-        Err(failure) => return report.failed("log configured", failure.message, "see `agent-events config show --origin`"),
+        Err(failure) => {
+            return report.failed("log configured", failure.message, "see `agent-events config show --origin`");
+        }
     };
     if let Err(error) = log.list().await {
         let remedy = "with TLS or SASL, see [kafka] of `agent-events config default`";
@@ -191,7 +195,13 @@ async fn log(loaded: &Loaded, report: &mut Report) {
     let specs = connect::topic_specs(&loaded.settings);
     let plan = match plan(&*log, &specs).await {
         Ok(plan) => plan,
-        Err(error) => return report.failed("topics", error.to_string(), "let this user describe its topics and their configuration"),
+        Err(error) => {
+            return report.failed(
+                "topics",
+                error.to_string(),
+                "let this user describe its topics and their configuration",
+            );
+        }
     };
     for drift in &plan.drift {
         let state = if drift.is_hard() { State::Failed } else { State::Warning };
@@ -201,7 +211,9 @@ async fn log(loaded: &Loaded, report: &mut Report) {
     let missing: Vec<&str> = plan.create.iter().map(|spec| spec.name.as_str()).collect();
     match (missing.is_empty(), loaded.settings.topics.create) {
         (true, _) => report.ok("topics", format!("all {} exist", specs.len())),
-        (false, TopicCreation::Missing) => report.ok("topics", format!("{} will be created by run", missing.join(", "))),
+        (false, TopicCreation::Missing) => {
+            report.ok("topics", format!("{} will be created by run", missing.join(", ")))
+        }
         (false, TopicCreation::Never) => {
             let detail = format!("missing, and topics.create is \"never\": {}", missing.join(", "));
             report.failed("topics", detail, "agent-events topics apply");

@@ -73,7 +73,8 @@ impl Server {
         if uri.scheme_str() == Some("https") {
             return Err(wrong("the API has no TLS of its own: use kubectl port-forward, or an SSH tunnel"));
         }
-        let authority = uri.authority().filter(|_| uri.scheme_str() == Some("http")).ok_or_else(|| wrong("http:// is missing"))?;
+        let authority =
+            uri.authority().filter(|_| uri.scheme_str() == Some("http")).ok_or_else(|| wrong("http:// is missing"))?;
         if uri.path_and_query().is_some_and(|p| p.as_str() != "/") {
             return Err(wrong("there is something behind the port"));
         }

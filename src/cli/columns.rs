@@ -10,14 +10,10 @@ pub fn headings(kind: &str, wide: bool) -> Vec<&'static str> {
     let (normal, more): (&[&str], &[&str]) = match kind {
         "pods" => (&["NAME", "READY", "STATUS", "RESTARTS", "AGE"], &["IP", "NODE"]),
         "services" => (&["NAME", "TYPE", "CLUSTER-IP", "EXTERNAL-IP", "PORT(S)", "AGE"], &["SELECTOR"]),
-        "deployments" => {
-            (&["NAME", "READY", "UP-TO-DATE", "AVAILABLE", "AGE"], &["CONTAINERS", "IMAGES", "SELECTOR"])
-        }
+        "deployments" => (&["NAME", "READY", "UP-TO-DATE", "AVAILABLE", "AGE"], &["CONTAINERS", "IMAGES", "SELECTOR"]),
         "statefulsets" => (&["NAME", "READY", "AGE"], &["CONTAINERS", "IMAGES"]),
         "configmaps" => (&["NAME", "DATA", "AGE"], &[]),
-        "events" => {
-            (&["LAST SEEN", "TYPE", "REASON", "OBJECT", "MESSAGE"], &["SOURCE", "FIRST SEEN", "COUNT", "NAME"])
-        }
+        "events" => (&["LAST SEEN", "TYPE", "REASON", "OBJECT", "MESSAGE"], &["SOURCE", "FIRST SEEN", "COUNT", "NAME"]),
         _ => (&["NAME", "AGE"], &[]),
     };
     if wide { [normal, more].concat() } else { normal.to_vec() }
@@ -36,7 +32,8 @@ pub fn cells(kind: &str, wide: bool, object: &Value, now_ms: i64) -> Vec<String>
             (vec![name, pod.ready, pod.status, pod.restarts, age], more)
         }
         "services" => {
-            let cells = vec![name, text(&spec["type"]), or_none(&spec["clusterIP"]), external(object), ports(spec), age];
+            let cells =
+                vec![name, text(&spec["type"]), or_none(&spec["clusterIP"]), external(object), ports(spec), age];
             (cells, vec![pairs(&spec["selector"])])
         }
         "deployments" => {

@@ -14,7 +14,8 @@ use crate::settings::Settings;
 /// Loads the settings from the environment and the command line.
 pub fn settings(global: &Global, flags: Vec<FlagOverride>) -> Result<Loaded, Failure> {
     // A variable that is not text cannot be one of ours: all our names and values are.
-    let env = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let env =
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     let sources = Sources { files: global.config.clone(), env: env.collect(), set: global.set.clone(), flags };
     Ok(load(&sources)?)
 }

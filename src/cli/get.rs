@@ -92,7 +92,8 @@ fn print(kind: &str, items: &[Value], get: &Get, out: &mut Out) -> Result<(), Fa
     let mut table = Table::new(namespace.into_iter().chain(headings(kind, wide)));
     let now = wall_ms();
     for item in items {
-        let namespace = get.all_namespaces.then(|| item["metadata"]["namespace"].as_str().unwrap_or_default().to_owned());
+        let namespace =
+            get.all_namespaces.then(|| item["metadata"]["namespace"].as_str().unwrap_or_default().to_owned());
         table.row(namespace.into_iter().chain(cells(kind, wide, item, now)).collect());
     }
     table.print(out)?;

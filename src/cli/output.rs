@@ -47,7 +47,8 @@ impl Out {
 /// Whether a character does something to a terminal instead of being seen: controls (escape sequences begin with one),
 /// and those that reorder or hide the text around them (CVE-2021-42574).
 fn acts(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 /// Untrusted text as it may be printed: what acts on a terminal is written out, `\u{1b}`.

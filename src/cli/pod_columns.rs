@@ -99,7 +99,9 @@ pub fn of(pod: &Value, now_ms: i64) -> PodColumns {
         ready: format!("{ready}/{total}"),
         status: shown,
         restarts: match &restarts.last {
-            Value::String(_) if restarts.count > 0 => format!("{} ({} ago)", restarts.count, age(&restarts.last, now_ms)),
+            Value::String(_) if restarts.count > 0 => {
+                format!("{} ({} ago)", restarts.count, age(&restarts.last, now_ms))
+            }
             _ => restarts.count.to_string(),
         },
     }
@@ -157,9 +159,7 @@ mod tests {
 
     #[test]
     fn a_container_that_ended_without_a_reason_shows_its_signal_or_code() {
-        let pod = |state: Value| {
-            json!({"spec": {"containers": [{}]}, "status": {"phase": "Failed", "containerStatuses": [{"state": state}]}})
-        };
+        let pod = |state: Value| json!({"spec": {"containers": [{}]}, "status": {"phase": "Failed", "containerStatuses": [{"state": state}]}});
         assert_eq!(columns(pod(json!({"terminated": {"exitCode": 137, "signal": 9}})))[1], "Signal:9");
         assert_eq!(columns(pod(json!({"terminated": {"exitCode": 2}})))[1], "ExitCode:2");
     }

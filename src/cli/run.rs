@@ -35,7 +35,8 @@ pub fn run(global: &Global, run: Run) -> Result<u8, Failure> {
 fn log_to_stderr(observe: &ObserveSettings) -> Result<(), Failure> {
     let filter = format!("{QUIET},{}", observe.log);
     let filter = EnvFilter::try_new(&filter).map_err(|error| {
-        let message = format!("observe.log = {:?}: {error}; give a level or target=level,..., for instance info", observe.log);
+        let message =
+            format!("observe.log = {:?}: {error}; give a level or target=level,..., for instance info", observe.log);
         Failure::with(crate::settings::SettingsError::EXIT_CODE, message)
     })?;
     let stderr = std::io::stderr();

@@ -44,7 +44,8 @@ pub async fn tail(global: &Global, tail: Tail, out: &mut Out) -> Result<u8, Fail
 
 async fn from_the_log(global: &Global, tail: Tail, nobody: &str, out: &mut Out) -> Result<u8, Failure> {
     let loaded = connect::settings(global, Vec::new()).map_err(|failure| {
-        let message = format!("{nobody}\nto read the log without it, the settings must name the log:\n{}", failure.message);
+        let message =
+            format!("{nobody}\nto read the log without it, the settings must name the log:\n{}", failure.message);
         Failure::with(failure.code, message)
     })?;
     let specs = connect::topic_specs(&loaded.settings);
@@ -98,11 +99,16 @@ fn in_words(record: &Value) -> String {
         _ if value.is_null() && record["valueBase64"].is_null() => {
             let headers = record["headers"].as_object().into_iter().flatten();
             let ours = headers.filter(|(name, value)| name.starts_with("ce_") && value.is_string());
-            let ours: Vec<String> = ours.map(|(name, value)| format!("{}={}", &name[3..], value.as_str().unwrap_or(""))).collect();
+            let ours: Vec<String> =
+                ours.map(|(name, value)| format!("{}={}", &name[3..], value.as_str().unwrap_or(""))).collect();
             format!("(tombstone) {}", ours.join(" "))
         }
         _ => {
-            let text = if value.is_null() { record["valueBase64"].as_str().unwrap_or_default().to_owned() } else { value.to_string() };
+            let text = if value.is_null() {
+                record["valueBase64"].as_str().unwrap_or_default().to_owned()
+            } else {
+                value.to_string()
+            };
             let cut: String = text.chars().take(SHOWN).collect();
             if cut.len() < text.len() { format!("{cut}…") } else { cut }
         }

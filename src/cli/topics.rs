@@ -23,7 +23,10 @@ pub async fn topics(global: &Global, command: Topics, out: &mut Out) -> Result<u
             let plan = plan(&*log, &specs).await?;
             apply(&*log, &plan).await?;
             for spec in &plan.create {
-                out.line(&format!("created   {} ({} partitions, {} replicas)", spec.name, spec.partitions, spec.replication))?;
+                out.line(&format!(
+                    "created   {} ({} partitions, {} replicas)",
+                    spec.name, spec.partitions, spec.replication
+                ))?;
             }
             for drift in &plan.drift {
                 out.line(&format!("left      {}", printable(&drift.to_string())))?;

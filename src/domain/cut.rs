@@ -1,9 +1,8 @@
 //! Cuts members out of a JSON document in one pass, without building it: what stays is copied byte for byte.
 //!
 //! A [`Rule`] tree says what happens to each member. Numbers, escapes and member order of kept values are those of the
-//! source, so an object in the log reads exactly as the API server wrote it. (Only the keys and strings that a rule had to
-//! look at are written anew, with the escapes they need.) A value of another shape than its rule
-//! expects is replaced, never passed on: a rule fails closed.
+//! source (keys and strings that a rule looks at are written anew, with the escapes they need), so an object in the log
+//! reads as the API server wrote it. A value of another shape than its rule expects is replaced: a rule fails closed.
 
 mod managers;
 #[cfg(test)]
@@ -161,9 +160,7 @@ impl<'de> DeserializeSeed<'de> for Cut<'_, '_> {
                 Ok(())
             }
             Rule::Drop | Rule::Forbidden => {
-                if matches!(self.rule, Rule::Forbidden) {
-                    self.cutter.captured.forbidden = true;
-                }
+                self.cutter.captured.forbidden |= matches!(self.rule, Rule::Forbidden);
                 d.deserialize_ignored_any(IgnoredAny).map(drop)
             }
             _ => d.deserialize_any(self),
@@ -345,8 +342,7 @@ impl<'de> Visitor<'de> for Cut<'_, '_> {
             Rule::CaptureDrop(field) => self.capture(field, text),
             Rule::Managers => {}
             Rule::Size => {
-                let note = format!("\"[redacted: {} bytes]\"", text.len());
-                self.cutter.out.extend_from_slice(note.as_bytes());
+                write_string(&mut self.cutter.out, &format!("[redacted: {} bytes]", text.len()));
             }
             Rule::SizeBase64 => {
                 use base64::Engine as _;

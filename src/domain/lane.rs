@@ -108,6 +108,13 @@ impl<P> Core<P> {
         shrank
     }
 
+    /// The next record to hand out: behind a nack, those acked meanwhile stand between the ones to send again.
+    fn next_unsent(&mut self) -> u64 {
+        let settled = self.entries.range((self.next - self.base) as usize..);
+        self.next += settled.take_while(|e| e.stage != Stage::Unsent).count() as u64;
+        self.next
+    }
+
     /// All tokens are back after a nack: everything unacked is to be sent again, from the oldest on.
     fn rewind(&mut self) {
         self.nacked = false;
@@ -195,6 +202,8 @@ impl<P: Clone + Send + 'static> Lane<P> {
     /// Appends records, and then the point that is reached when all pushed so far are acked. One step: a reader of the
     /// watermark never sees half of it.
     pub fn push(&self, records: impl IntoIterator<Item = OutRecord>, point: Option<P>) {
+        // Before the lock: whatever makes the records may panic, and must not leave half of them here.
+        let records: Vec<OutRecord> = records.into_iter().collect();
         let mut core = self.lock();
         for record in records {
             let size = record.size();
@@ -233,13 +242,9 @@ impl<P: Clone + Send + 'static> Lane<P> {
         }
         let mut bytes = 0;
         while batch.len() < max_records {
-            let (seq, generation) = (core.next, core.generation);
+            let (seq, generation) = (core.next_unsent(), core.generation);
             let index = (seq - core.base) as usize;
             let Some(entry) = core.entries.get_mut(index) else { break };
-            if entry.stage != Stage::Unsent {
-                core.next += 1;
-                continue;
-            }
             bytes += entry.size;
             if bytes > max_bytes && !batch.is_empty() {
                 break;
@@ -255,8 +260,8 @@ impl<P: Clone + Send + 'static> Lane<P> {
 
     /// Whether [`Lane::take`] would give something.
     pub fn has_unsent(&self) -> bool {
-        let core = self.lock();
-        !core.nacked && core.next < core.base + core.entries.len() as u64
+        let mut core = self.lock();
+        !core.nacked && core.next_unsent() < core.base + core.entries.len() as u64
     }
 
     /// Whether every record pushed is acked.

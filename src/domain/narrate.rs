@@ -85,7 +85,7 @@ pub fn happenings(envelope: &Envelope<'_>) -> Vec<Happening> {
     }
 }
 
-/// The record of a happening on `event-stream`. Its id is the same whenever it is derived again from the same change.
+/// The record of a happening on `event-stream`, written at `now_ms`. Its id is the same whenever it is derived again from the same change.
 pub fn record(
     topic: &Arc<str>,
     partitions: i32,
@@ -93,6 +93,7 @@ pub fn record(
     writer_epoch: u64,
     envelope: &Envelope<'_>,
     happening: &Happening,
+    now_ms: i64,
 ) -> OutRecord {
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
@@ -145,7 +146,8 @@ pub fn record(
         // Strings and numbers: cannot fail.
         value: Some(serde_json::to_vec(&value).unwrap_or_default().into()),
         headers,
-        timestamp_ms: envelope.ts_ms,
+        // The time of writing, not of what happened: Kafka forgets idempotent producers by their records' timestamps.
+        timestamp_ms: now_ms,
     }
 }
 

@@ -1,6 +1,6 @@
-//! The topics: names, partitions, settings, keys, and which key goes to which partition. One table for every engine.
+//! The topics: their names, what a topic should be, keys, and which key goes to which partition. How many partitions a
+//! topic has and how long it keeps is a setting (`config/default.toml`).
 
-use crate::domain::kind::{Kind, Tracking};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -17,118 +17,8 @@ pub const EVENT_STREAM: &str = "event-stream";
 
 /// Stands for "no namespace" in a key. No namespace can be called so (RFC 1123 labels have no underscore).
 const NO_NAMESPACE: &str = "_";
-/// An object is at most 1.5 MiB in etcd and stands in a record twice (`before`, `after`), with escapes; the broker checks
-/// the compressed batch. The producer's batch size must stay below it, so that a size error names one record.
-const MAX_MESSAGE_BYTES: &str = "4194304";
-const HOUR_MS: i64 = 3_600_000;
-const DAY_MS: i64 = 24 * HOUR_MS;
-
-/// What the settings say about all topics.
-#[derive(Debug, Clone, PartialEq)]
-pub struct TopicPolicy {
-    /// Put in front of every name; may be empty.
-    pub prefix: String,
-    /// Replicas of each partition: 3 in production, 1 on a laptop.
-    pub replication: i32,
-    /// Replicas that must have a record before it is acked; at most `replication`.
-    pub min_insync_replicas: i32,
-    /// What single topics have differently, by name without prefix.
-    pub overrides: BTreeMap<String, TopicOverride>,
-}
-
-impl Default for TopicPolicy {
-    fn default() -> Self {
-        Self { prefix: String::new(), replication: 1, min_insync_replicas: 1, overrides: BTreeMap::new() }
-    }
-}
-
-/// What one topic has differently from the table.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct TopicOverride {
-    /// Number of partitions. Only before the topic is created: changing it later moves keys.
-    pub partitions: Option<i32>,
-    /// Topic settings by Kafka's names; they win over the table's.
-    pub config: BTreeMap<String, String>,
-}
-
-impl TopicPolicy {
-    /// The name in the log of a topic of this table.
-    pub fn name(&self, unprefixed: &str) -> String {
-        format!("{}{unprefixed}", self.prefix)
-    }
-
-    /// Overrides that name no topic of this table: most likely misspelt, and to be refused by the settings.
-    pub fn unknown_overrides(&self, kinds: &[Kind]) -> Vec<String> {
-        let known: Vec<String> = table(kinds).into_iter().map(|t| t.name).collect();
-        self.overrides.keys().filter(|name| !known.contains(name)).cloned().collect()
-    }
-}
-
-/// All topics that capturing `kinds` needs, as they should be, in the order in which they are shown.
-pub fn specs(kinds: &[Kind], policy: &TopicPolicy) -> Vec<TopicSpec> {
-    let mut specs = table(kinds);
-    for spec in &mut specs {
-        spec.replication = policy.replication;
-        spec.config.insert("min.insync.replicas".into(), policy.min_insync_replicas.to_string());
-        if let Some(own) = policy.overrides.get(&spec.name) {
-            spec.partitions = own.partitions.unwrap_or(spec.partitions);
-            spec.config.extend(own.config.iter().map(|(k, v)| (k.clone(), v.clone())));
-        }
-        spec.name = policy.name(&spec.name);
-    }
-    specs
-}
-
-/// The table of topics, before prefix, replication and overrides.
-fn table(kinds: &[Kind]) -> Vec<TopicSpec> {
-    let mut rows: Vec<TopicSpec> = kinds
-        .iter()
-        .map(|kind| {
-            let cleanup = match kind.tracking() {
-                Tracking::Table => compacted(7 * DAY_MS),
-                Tracking::Stream => deleted_after(7 * DAY_MS),
-            };
-            // Pods are most of the changes of any cluster.
-            row(&kind.topic(), if kind.topic() == "k8s-pods" { 12 } else { 6 }, cleanup)
-        })
-        .collect();
-    rows.push(row(SHARED_STATE, 6, compacted(7 * DAY_MS)));
-    rows.push(row(EVENT_STREAM, 6, deleted_after(7 * DAY_MS)));
-    // No history is wanted of checkpoints, and they are read whole at every start: compact as soon as possible.
-    rows.push(row(CHECKPOINTS, 1, [("cleanup.policy", "compact".into()), ("segment.ms", HOUR_MS.to_string())].into()));
-    rows.push(row(GAPS, 1, deleted_after(30 * DAY_MS)));
-    rows.push(row(DLQ, 3, deleted_after(14 * DAY_MS)));
-    rows
-}
-
-type Config = BTreeMap<&'static str, String>;
-
-fn row(name: &str, partitions: i32, cleanup: Config) -> TopicSpec {
-    let mut config: BTreeMap<String, String> = cleanup.into_iter().map(|(k, v)| (k.to_owned(), v)).collect();
-    config.insert("max.message.bytes".into(), MAX_MESSAGE_BYTES.into());
-    TopicSpec { name: name.to_owned(), partitions, replication: 1, config }
-}
-
-/// A table: the last version of every key for ever, every version for a day. Tombstones stay longer than the longest
-/// outage of a consumer may be, or it misses deletes.
-fn compacted(tombstones_kept_ms: i64) -> Config {
-    [
-        ("cleanup.policy", "compact".to_owned()),
-        ("min.compaction.lag.ms", DAY_MS.to_string()),
-        ("delete.retention.ms", tombstones_kept_ms.to_string()),
-        ("segment.ms", HOUR_MS.to_string()),
-        ("min.cleanable.dirty.ratio", "0.2".to_owned()),
-    ]
-    .into()
-}
-
-/// A stream: everything for so long.
-fn deleted_after(retention_ms: i64) -> Config {
-    [("cleanup.policy", "delete".to_owned()), ("retention.ms", retention_ms.to_string())].into()
-}
-
 /// The key of an object's records, `<cluster>/<kind id>/<namespace or _>/<name>`: deleting and creating one name again
-/// stays in one partition. `kind_id` is [`Kind::id`].
+/// stays in one partition. `kind_id` is [`super::kind::Kind::id`].
 pub fn object_key(cluster: &str, kind_id: &str, namespace: Option<&str>, name: &str) -> String {
     format!("{cluster}/{kind_id}/{}/{name}", namespace.unwrap_or(NO_NAMESPACE))
 }
@@ -138,7 +28,7 @@ pub fn object_key(cluster: &str, kind_id: &str, namespace: Option<&str>, name: &
 pub struct ObjectKey<'a> {
     /// The configured name of the cluster.
     pub cluster: &'a str,
-    /// [`Kind::id`].
+    /// [`super::kind::Kind::id`].
     pub kind_id: &'a str,
     /// `None` for objects of the whole cluster.
     pub namespace: Option<&'a str>,
@@ -325,46 +215,6 @@ mod tests {
             );
         }
         assert_eq!(murmur2("x".repeat(1000).as_bytes()), 0xc050_b11e);
-    }
-
-    #[test]
-    fn every_kind_has_its_topic_and_streams_are_never_compacted() {
-        let specs = specs(&Kind::builtins(), &TopicPolicy::default());
-        let policy_of = |name: &str| {
-            let spec = specs.iter().find(|s| s.name == name).unwrap_or_else(|| panic!("no {name}"));
-            (spec.partitions, spec.config["cleanup.policy"].as_str())
-        };
-        assert_eq!(policy_of("k8s-pods"), (12, "compact"));
-        assert_eq!(policy_of("k8s-secrets"), (6, "compact"));
-        assert_eq!(policy_of("k8s-events"), (6, "delete"));
-        assert_eq!(policy_of(SHARED_STATE), (6, "compact"));
-        assert_eq!(policy_of(EVENT_STREAM), (6, "delete"));
-        assert_eq!(policy_of(CHECKPOINTS), (1, "compact"));
-        assert_eq!(policy_of(GAPS), (1, "delete"));
-        assert_eq!(policy_of(DLQ), (3, "delete"));
-        assert_eq!(specs.len(), Kind::builtins().len() + 5);
-    }
-
-    #[test]
-    fn the_policy_reaches_every_topic_and_an_override_only_its_own() {
-        let config = [("retention.ms".to_owned(), "1".to_owned())].into();
-        let overrides = [(GAPS.to_owned(), TopicOverride { partitions: Some(2), config })].into();
-        let policy = TopicPolicy { prefix: "dev.".into(), replication: 3, min_insync_replicas: 2, overrides };
-        let specs = specs(&Kind::builtins(), &policy);
-        for spec in &specs {
-            assert!(spec.name.starts_with("dev."), "{}", spec.name);
-            assert_eq!((spec.replication, spec.config["min.insync.replicas"].as_str()), (3, "2"), "{}", spec.name);
-            let is_gaps = spec.name == policy.name(GAPS);
-            assert_eq!(spec.config.get("retention.ms").is_some_and(|v| v == "1"), is_gaps, "{}", spec.name);
-            assert!(!is_gaps || spec.partitions == 2);
-        }
-    }
-
-    #[test]
-    fn an_override_of_a_topic_that_does_not_exist_is_named() {
-        let overrides = [("k8s-pod".to_owned(), TopicOverride::default()), (DLQ.to_owned(), TopicOverride::default())];
-        let policy = TopicPolicy { overrides: overrides.into(), ..TopicPolicy::default() };
-        assert_eq!(policy.unknown_overrides(&Kind::builtins()), ["k8s-pod"]);
     }
 
     #[test]

@@ -24,7 +24,8 @@ pub(super) const CHUNK: usize = 64;
 pub(super) async fn list(State(faces): State<Faces>, uri: Uri) -> Result<Response, Problem> {
     let known = ["kind", "namespace", "labelSelector", "fieldSelector", "limit", "continue"];
     let params = Params::read(&uri, &known, &[])?;
-    let kind = params.text("kind").ok_or_else(|| Problem::bad_parameter("kind", "is required, for instance kind=pods"))?;
+    let kind =
+        params.text("kind").ok_or_else(|| Problem::bad_parameter("kind", "is required, for instance kind=pods"))?;
     let query = query(&params)?;
     let page = client(&faces)?.list(kind, &query, params.text("continue")).await.map_err(problem_of)?;
     Ok(answer(page))

@@ -213,8 +213,7 @@ impl fmt::Display for Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::kind::Kind;
-    use crate::domain::topic::{DLQ, GAPS, TopicPolicy, specs};
+    use crate::domain::topic::{DLQ, GAPS};
     use crate::log::memory::MemoryLog;
 
     fn state(spec: &TopicSpec) -> TopicState {
@@ -223,7 +222,19 @@ mod tests {
     }
 
     fn table() -> Vec<TopicSpec> {
-        specs(&Kind::builtins(), &TopicPolicy { replication: 3, min_insync_replicas: 2, ..Default::default() })
+        let spec = |name: &str, partitions, config: &[(&str, &str)]| TopicSpec {
+            name: name.to_owned(),
+            partitions,
+            replication: 3,
+            config: config.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+        };
+        let delete = |ms| [("cleanup.policy", "delete"), ("retention.ms", ms), ("min.insync.replicas", "2")];
+        vec![
+            spec("k8s-pods", 12, &[("cleanup.policy", "compact"), ("min.cleanable.dirty.ratio", "0.2")]),
+            spec("k8s-events", 6, &delete("604800000")),
+            spec(GAPS, 1, &delete("2592000000")),
+            spec(DLQ, 3, &delete("1209600000")),
+        ]
     }
 
     #[test]

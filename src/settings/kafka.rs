@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::kind::Kind;
+use crate::domain::topic::TopicSpec;
+
 use super::units::{PassThrough, Secret, unset_when_empty};
 
 /// `[kafka]`
@@ -112,5 +115,22 @@ impl TopicsSettings {
     /// One topic by its name without the prefix.
     pub fn get(&self, name: &str) -> Option<&TopicSettings> {
         self.all().into_iter().find(|(known, _)| *known == name).map(|(_, topic)| topic)
+    }
+
+    /// The topics that capturing `kinds` needs, as they should be, with the prefix, in the order in which they are shown.
+    pub fn specs(&self, kinds: &[Kind]) -> Vec<TopicSpec> {
+        let of_kinds: Vec<String> = kinds.iter().map(Kind::topic).collect();
+        let needed = |name: &str| !name.starts_with("k8s-") || of_kinds.iter().any(|topic| topic == name);
+        let spec = |(name, topic): (&str, &TopicSettings)| {
+            let mut config = topic.config.0.clone();
+            config.insert("min.insync.replicas".to_owned(), self.min_insync_replicas.to_string());
+            TopicSpec {
+                name: format!("{}{name}", self.prefix),
+                partitions: i32::from(topic.partitions),
+                replication: i32::from(self.replication),
+                config,
+            }
+        };
+        self.all().into_iter().filter(|(name, _)| needed(name)).map(spec).collect()
     }
 }

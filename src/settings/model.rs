@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::domain::kind::Kind;
 use serde::{Deserialize, Serialize};
 
 use super::kafka::{KafkaSettings, TopicsSettings};
@@ -142,6 +143,11 @@ impl WatchSettings {
             ("secrets", &self.secrets),
             ("events", &self.events),
         ]
+    }
+
+    /// The kinds to watch.
+    pub fn captured(&self) -> Vec<Kind> {
+        self.enabled_kinds().filter_map(Kind::builtin).collect()
     }
 
     /// The plurals of the kinds to watch.

@@ -20,9 +20,8 @@ async fn survives(process: &Process, request: Request<Body>) -> u16 {
 #[test]
 fn paths_and_queries_of_any_bytes_get_an_answer() {
     let mut runner = TestRunner::new(Config::with_cases(400));
-    let part = proptest::collection::vec(any::<u8>(), 0..24).prop_map(|bytes| {
-        bytes.iter().map(|b| format!("%{b:02x}")).collect::<String>()
-    });
+    let part = proptest::collection::vec(any::<u8>(), 0..24)
+        .prop_map(|bytes| bytes.iter().map(|b| format!("%{b:02x}")).collect::<String>());
     let known = prop_oneof![
         Just("objects".to_owned()),
         Just("objects/pods".to_owned()),
@@ -36,8 +35,16 @@ fn paths_and_queries_of_any_bytes_get_an_answer() {
         Just(String::new()),
     ];
     let names = prop_oneof![
-        Just("kind"), Just("limit"), Just("continue"), Just("labelSelector"), Just("fieldSelector"), Just("since"),
-        Just("from"), Just("partition"), Just("how"), Just("x"),
+        Just("kind"),
+        Just("limit"),
+        Just("continue"),
+        Just("labelSelector"),
+        Just("fieldSelector"),
+        Just("since"),
+        Just("from"),
+        Just("partition"),
+        Just("how"),
+        Just("x"),
     ];
     let query = proptest::collection::vec((names, part.clone()), 0..4);
     let case = (known, part, query);
@@ -97,9 +104,11 @@ fn a_page_of_another_origin_can_neither_read_nor_change_anything() {
         }
         let kill = "/api/v1/actors/a/kill";
         let (own, foreign) = ("http://127.0.0.1:8080", "http://evil.example");
-        let (_, code, _) = process.send(with("POST", kill, &[("host", "127.0.0.1:8080"), ("origin", foreign)])).await.problem();
+        let (_, code, _) =
+            process.send(with("POST", kill, &[("host", "127.0.0.1:8080"), ("origin", foreign)])).await.problem();
         assert_eq!(code, "cross_origin");
-        let (_, code, _) = process.send(with("POST", kill, &[("host", "127.0.0.1:8080"), ("origin", own)])).await.problem();
+        let (_, code, _) =
+            process.send(with("POST", kill, &[("host", "127.0.0.1:8080"), ("origin", own)])).await.problem();
         assert_eq!(code, "chaos_disabled", "past the guard");
     });
 }

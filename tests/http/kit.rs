@@ -109,7 +109,11 @@ impl Process {
     pub async fn stream(&self, request: Request<Body>) -> Lines {
         let response = answer(api_router(self.faces.clone()), request).await;
         assert_eq!(response.status(), StatusCode::OK);
-        Lines { headers: response.headers().clone(), body: response.into_body().into_data_stream(), text: String::new() }
+        Lines {
+            headers: response.headers().clone(),
+            body: response.into_body().into_data_stream(),
+            text: String::new(),
+        }
     }
 }
 
@@ -177,7 +181,8 @@ impl Lines {
                 return head;
             }
             let chunk = tokio::time::timeout(Duration::from_secs(60), self.body.next()).await;
-            let chunk = chunk.expect("the stream says something").expect("the stream goes on").expect("the stream is whole");
+            let chunk =
+                chunk.expect("the stream says something").expect("the stream goes on").expect("the stream is whole");
             self.text.push_str(std::str::from_utf8(&chunk).expect("UTF-8"));
         }
     }

@@ -24,7 +24,8 @@ fn a_port_in_use_names_the_setting_and_the_way_out() {
     for part in ["http.api", &addr.to_string(), "in use", "--set http.api="] {
         assert!(text.contains(part), "{part}: {text}");
     }
-    let error = bind("192.0.2.1:80".parse().expect("an address"), "http.ops").expect_err("not an address of this machine");
+    let error =
+        bind("192.0.2.1:80".parse().expect("an address"), "http.ops").expect_err("not an address of this machine");
     assert!(error.to_string().starts_with("http.ops = 192.0.2.1:80: cannot listen there"), "{error}");
 }
 
@@ -52,7 +53,12 @@ impl Listener {
 
     async fn end(mut self) {
         self.stop.send(()).expect("it still runs");
-        timeout(DEADLINE, self.tasks.join_next()).await.expect("it ends in time").expect("one task").expect("no panic").expect("no error");
+        timeout(DEADLINE, self.tasks.join_next())
+            .await
+            .expect("it ends in time")
+            .expect("one task")
+            .expect("no panic")
+            .expect("no error");
     }
 }
 
@@ -87,7 +93,8 @@ async fn bytes_that_are_no_request_harm_nobody_else() {
 
 #[tokio::test]
 async fn the_end_waits_for_no_stream_and_no_idle_connection() {
-    let endless = || async { Body::from_stream(stream::repeat(bytes::Bytes::from_static(b"x")).map(Ok::<_, std::io::Error>)) };
+    let endless =
+        || async { Body::from_stream(stream::repeat(bytes::Bytes::from_static(b"x")).map(Ok::<_, std::io::Error>)) };
     let quiet = || async { Body::from_stream(stream::pending::<std::io::Result<bytes::Bytes>>()) };
     let listener = listen(Router::new().route("/endless", get(endless)).route("/quiet", get(quiet)));
     let mut open = Vec::new();

@@ -29,7 +29,10 @@ fn topics_show_their_offsets_and_where_they_are_not_as_they_should_be() {
             items.iter().find(|t| t["name"] == name).expect(name).clone()
         };
         let pods = topic("test.k8s-pods");
-        assert_eq!((&pods["exists"], &pods["partitions"], &pods["drift"]), (&true.into(), &12.into(), &serde_json::json!([])));
+        assert_eq!(
+            (&pods["exists"], &pods["partitions"], &pods["drift"]),
+            (&true.into(), &12.into(), &serde_json::json!([]))
+        );
         assert_eq!(pods["offsets"][0], serde_json::json!([0, 1]));
         assert_eq!(topic("test.event-stream")["exists"], false);
     });

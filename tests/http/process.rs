@@ -29,7 +29,12 @@ fn readiness_waits_for_every_watcher_and_then_stays_through_an_outage() {
         pods.set_phase("snapshot", Some("page 3\n[+]forged ok"));
         let answer = process.ops("/readyz").await;
         assert_eq!(answer.status, 503);
-        for line in ["[+]log ok", "[-]state failed: ", "[-]watch-pods failed: snapshot page 3 [+]forged ok", "readyz check failed"] {
+        for line in [
+            "[+]log ok",
+            "[-]state failed: ",
+            "[-]watch-pods failed: snapshot page 3 [+]forged ok",
+            "readyz check failed",
+        ] {
             assert!(answer.text.lines().any(|l| l.starts_with(line)), "{line}\n{}", answer.text);
         }
         process.faces.board.folded.store(true, Ordering::Release);
@@ -77,7 +82,11 @@ fn metrics_are_open_metrics_and_every_board_row_is_in_the_pipeline() {
     beside(async |process| {
         let metrics = process.ops("/metrics").await;
         assert!(metrics.header("content-type").starts_with("application/openmetrics-text; version=1.0.0"));
-        assert!(metrics.text.contains("agent_events_build_info") && metrics.text.ends_with("# EOF\n"), "{}", metrics.text);
+        assert!(
+            metrics.text.contains("agent_events_build_info") && metrics.text.ends_with("# EOF\n"),
+            "{}",
+            metrics.text
+        );
         watcher(&process, "pods");
         let pipeline = process.get("/api/v1/pipeline").await.json();
         assert_eq!((&pipeline["ready"], &pipeline["watchers"][0]["kind"]), (&false.into(), &"pods".into()));
@@ -92,7 +101,11 @@ struct Tree {
 }
 
 impl Tree {
-    fn answer<'a, T: Send + 'a>(&self, call: String, answer: Result<T, ControlError>) -> BoxFuture<'a, Result<T, ControlError>> {
+    fn answer<'a, T: Send + 'a>(
+        &self,
+        call: String,
+        answer: Result<T, ControlError>,
+    ) -> BoxFuture<'a, Result<T, ControlError>> {
         self.asked.lock().unwrap().push(call);
         if self.silent { Box::pin(pending()) } else { Box::pin(ready(answer)) }
     }
@@ -147,7 +160,10 @@ fn actors_are_listed_restarted_and_killed_by_their_whole_id() {
         for path in ["watcher/pods/restart", "watcher%2Fpods/kill", "watcher/pods/kill?how=hang"] {
             assert_eq!(process.send(post(path)).await.json()["id"], "watcher/pods", "{path}");
         }
-        assert_eq!(*tree.asked.lock().unwrap(), ["tree", "restart watcher/pods", "kill watcher/pods Panic", "kill watcher/pods Hang"]);
+        assert_eq!(
+            *tree.asked.lock().unwrap(),
+            ["tree", "restart watcher/pods", "kill watcher/pods Panic", "kill watcher/pods Hang"]
+        );
         for (path, status, code) in [
             ("nobody/kill", 404, "unknown_actor"),
             ("down/restart", 409, "actor_not_running"),

@@ -20,7 +20,10 @@ fn a_watch_gives_what_is_there_then_every_change_and_resumes_behind_its_cursor()
         let mut watch = process.stream(get(path)).await;
         assert_eq!(watch.headers["content-type"], "application/x-ndjson");
         let there = watch.event().await;
-        assert_eq!((&there["event"], &there["name"], &there["snapshot"]), (&"change".into(), &"web-1".into(), &true.into()));
+        assert_eq!(
+            (&there["event"], &there["name"], &there["snapshot"]),
+            (&"change".into(), &"web-1".into(), &true.into())
+        );
         assert_eq!(there["cursor"], serde_json::Value::Null, "within a snapshot nothing can be resumed");
         let end = watch.event().await;
         assert_eq!(end["event"], "snapshot-end");
@@ -34,7 +37,10 @@ fn a_watch_gives_what_is_there_then_every_change_and_resumes_behind_its_cursor()
         let cursor = end["cursor"].as_str().expect("a cursor").to_owned();
         for request in [resume(path, &cursor), get(&format!("{path}&since={cursor}"))] {
             let mut again = process.stream(request).await;
-            assert_eq!((&again.event().await["name"], &again.event().await["name"]), (&"web-2".into(), &"web-1".into()));
+            assert_eq!(
+                (&again.event().await["name"], &again.event().await["name"]),
+                (&"web-2".into(), &"web-1".into())
+            );
         }
     });
 }
@@ -121,7 +127,8 @@ fn streams_are_bounded_and_a_closed_one_gives_its_place_back() {
             assert_eq!(answer.header("retry-after"), "5");
         }
         drop(first);
-        let mut second = tokio::time::timeout(Duration::from_secs(1), process.stream(get("/api/v1/watch"))).await.expect("a place");
+        let mut second =
+            tokio::time::timeout(Duration::from_secs(1), process.stream(get("/api/v1/watch"))).await.expect("a place");
         assert_eq!(second.event().await["event"], "snapshot-end");
     });
 }

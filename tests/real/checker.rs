@@ -129,7 +129,9 @@ pub fn last_offsets(records: &[Record]) -> BTreeMap<String, String> {
     for record in records.iter().filter(|r| !r.key.starts_with('~')) {
         let row = match (&record.value, record.op()) {
             (Some(_), Some("d")) | (None, _) => None,
-            _ => Some((record.source("uid").unwrap_or_default().into(), record.source("rv").unwrap_or_default().into())),
+            _ => {
+                Some((record.source("uid").unwrap_or_default().into(), record.source("rv").unwrap_or_default().into()))
+            }
         };
         table.insert(&record.key, row);
     }

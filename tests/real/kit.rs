@@ -12,6 +12,9 @@ use testbed::{Kafka, KafkaOptions, Kubernetes, KubernetesOptions, wait_until};
 /// How long anything may take to come about before a trial fails.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// A trial's name, which is a sentence, and the trial.
+pub type Trial = (&'static str, fn(&Parts));
+
 /// One API server and one broker for all trials; each has topics and a namespace of its own.
 pub struct Parts {
     pub kafka: Kafka,
@@ -68,7 +71,10 @@ impl Parts {
         let mut set = self.sets(prefix);
         set.extend(more.iter().map(|s| (*s).to_owned()));
         let loaded = settings::load(&Sources { set, ..Sources::default() }).expect("the settings hold");
-        Product { running: app::start(loaded, Options::default()).expect("the product starts"), prefix: prefix.to_owned() }
+        Product {
+            running: app::start(loaded, Options::default()).expect("the product starts"),
+            prefix: prefix.to_owned(),
+        }
     }
 
     /// A product in a process of its own, with its HTTP addresses as chosen by the system.

@@ -2,6 +2,9 @@
 //!
 //! Without Go, Maven or Java these trials are skipped, loudly and counted; with `CI=true` that is a failure.
 
+// Seeds, counts and skips are for whoever reads the run.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
 mod chaos;
 mod checker;
 mod end_to_end;
@@ -22,7 +25,7 @@ fn main() {
         .collect();
     let skip = !missing.is_empty() && !testbed::must_not_skip();
     let parts: Arc<OnceLock<kit::Parts>> = Arc::default();
-    let trial = |(group, (name, run)): (&str, (&str, fn(&kit::Parts)))| {
+    let trial = |(group, (name, run)): (&str, kit::Trial)| {
         let parts = parts.clone();
         Trial::test(format!("{group}::{name}"), move || {
             run(parts.get_or_init(kit::Parts::start));
@@ -31,7 +34,8 @@ fn main() {
         .with_ignored_flag(skip)
     };
     let groups = [("end_to_end", end_to_end::TRIALS), ("restart", restart::TRIALS), ("chaos", chaos::TRIALS)];
-    let trials = groups.into_iter().flat_map(|(group, trials)| trials.iter().map(move |t| (group, *t))).map(trial).collect();
+    let trials =
+        groups.into_iter().flat_map(|(group, trials)| trials.iter().map(move |t| (group, *t))).map(trial).collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
     if skip {
         eprintln!("SKIPPED {} trials on real parts: {}", conclusion.num_ignored, missing.join("; "));

@@ -1,10 +1,10 @@
 //! What a process that is killed, and one that finds the broker or the API server away, owes to its successor.
 
 use super::checker::{dump, fold, last_offsets, versions, violations};
-use super::kit::{Parts, eventually, http_get};
+use super::kit::{Parts, Trial, eventually, http_get};
 use serde_json::{Value, json};
 
-pub const TRIALS: &[(&str, fn(&Parts))] = &[
+pub const TRIALS: &[Trial] = &[
     ("kill_9_under_way_then_60_changes_and_20_deletes_while_down_leave_no_ghost_and_no_gap", killed_and_back),
     ("an_orderly_restart_writes_nothing_twice", orderly_restart),
     ("a_broker_that_is_killed_and_comes_back_loses_nothing", broker_away),

@@ -14,17 +14,26 @@ fn default_toml_holds_every_setting_and_no_other() {
 }
 
 #[test]
-fn every_topic_in_default_toml_is_as_the_domain_says_it_should_be() {
-    let settings = Settings::defaults();
-    let built_in = topic::specs(&Kind::builtins(), &topic::TopicPolicy::default());
-    for spec in &built_in {
-        let topic = settings.topics.get(&spec.name).unwrap_or_else(|| panic!("{} has no table", spec.name));
-        assert_eq!(i32::from(topic.partitions), spec.partitions, "{}", spec.name);
-        let mut config = topic.config.0.clone();
-        config.insert("min.insync.replicas".to_owned(), "1".to_owned());
-        assert_eq!(config, spec.config, "{}", spec.name);
+fn every_topic_that_the_domain_names_is_in_default_toml_and_streams_are_never_compacted() {
+    let specs = Settings::defaults().topics.specs(&Kind::builtins());
+    let policy_of = |name: &str| {
+        let spec = specs.iter().find(|s| s.name == name).unwrap_or_else(|| panic!("no {name}"));
+        (spec.partitions, spec.config["cleanup.policy"].as_str())
+    };
+    for kind in Kind::builtins() {
+        let partitions = if kind.id() == "pods" { 12 } else { 6 };
+        let policy = if kind.id() == "events" { "delete" } else { "compact" };
+        assert_eq!(policy_of(&kind.topic()), (partitions, policy));
     }
-    assert_eq!(settings.topics.all().len(), built_in.len(), "default.toml has a topic that nothing uses");
+    assert_eq!(policy_of(topic::SHARED_STATE), (6, "compact"));
+    assert_eq!(policy_of(topic::EVENT_STREAM), (6, "delete"));
+    assert_eq!(policy_of(topic::CHECKPOINTS), (1, "compact"));
+    assert_eq!(policy_of(topic::GAPS), (1, "delete"));
+    assert_eq!(policy_of(topic::DLQ), (3, "delete"));
+    assert_eq!(specs.len(), Kind::builtins().len() + 5);
+    let mut settings = Settings::defaults();
+    settings.topics.prefix = "dev.".to_owned();
+    assert!(settings.topics.specs(&[]).iter().all(|s| s.name.starts_with("dev.") && !s.name.contains("k8s-")));
 }
 
 #[test]

@@ -71,9 +71,8 @@ const POD_7: &str = concat!(
 #[test]
 fn a_create_reads_like_this() {
     let record = writer().record(&change(Op::Create, Observed::Watch, pod("7")), WALL_MS);
-    let source = concat!(
-        r#""rv":"7","writerEpoch":5,"historyEpoch":2,"observed":"watch","manager":"kubelet","operation":"Update""#
-    );
+    let source =
+        r#""rv":"7","writerEpoch":5,"historyEpoch":2,"observed":"watch","manager":"kubelet","operation":"Update""#;
     assert_eq!(value(&record), golden(source, "c", "null", POD_7));
     assert_eq!((&*record.topic, &record.key[..], record.timestamp_ms), ("t-k8s-pods", &b"c1/pods/n/a"[..], WALL_MS));
     assert_eq!(record.partition, partition_of(b"c1/pods/n/a", 12));

@@ -156,6 +156,32 @@ fn an_ack_counts_even_when_it_comes_after_the_nack_of_another() {
 }
 
 #[test]
+fn a_panic_while_records_are_made_leaves_none_of_them_in_the_lane() {
+    let kit = Kit::new(100);
+    let records = (0..3).map(|n| if n < 2 { record(1, n) } else { panic!("on purpose") });
+    let push = std::panic::AssertUnwindSafe(|| kit.lane.push(records, Some(1)));
+    assert!(std::panic::catch_unwind(push).is_err());
+    assert!(kit.lane.is_drained() && !kit.lane.has_unsent());
+    assert_eq!(kit.lane.watermark(), None);
+    kit.push(&[1], Some(2));
+    settle_all(kit.take(9), &ACKED);
+    assert_eq!(kit.lane.watermark(), Some(2));
+}
+
+#[test]
+fn nothing_is_promised_that_is_not_given() {
+    let kit = Kit::new(100);
+    kit.push(&[1, 2], None);
+    let mut batch = kit.take(9);
+    batch.remove(0).1.settle(failed());
+    batch.remove(0).1.settle(ACKED);
+    let again = kit.take(1);
+    // Record 1 stands behind, but is acked: a publisher that asks in a loop would spin on it.
+    assert!(!kit.lane.has_unsent() && kit.take(9).is_empty());
+    drop(again);
+}
+
+#[test]
 fn what_is_pushed_while_a_nack_is_settled_goes_out_behind_what_is_sent_again() {
     let kit = Kit::new(100);
     kit.push(&[1, 2], None);

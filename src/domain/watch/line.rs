@@ -173,8 +173,9 @@ struct List<'a> {
 struct ListMeta<'a> {
     #[serde(borrow, rename = "resourceVersion", default)]
     resource_version: CowStr<'a>,
+    // Absent on the last page; written as null by servers that are not written in Go.
     #[serde(borrow, rename = "continue", default)]
-    next: CowStr<'a>,
+    next: Option<CowStr<'a>>,
 }
 
 /// Splits a list body. A list without a version is refused: nothing could be resumed from it.
@@ -190,7 +191,7 @@ pub fn read_page(body: &str) -> Result<Page, DecodeError> {
     };
     Ok(Page {
         rv: Rv::new(&list.metadata.resource_version.0),
-        next: list.metadata.next.0.into_owned(),
+        next: list.metadata.next.unwrap_or_default().0.into_owned(),
         items: list.items.unwrap_or_default().iter().map(place).collect(),
     })
 }

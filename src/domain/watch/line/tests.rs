@@ -89,8 +89,8 @@ fn a_page_without_a_version_is_refused_and_one_without_items_is_empty() {
     for body in ["", "{}", r#"{"metadata":{},"items":[]}"#, r#"{"metadata":{"resourceVersion":""}}"#] {
         assert!(read_page(body).is_err(), "{body}");
     }
-    for rest in ["", r#","items":null"#, r#","items":[]"#] {
-        let page = read_page(&format!(r#"{{"metadata":{{"resourceVersion":"9"}}{rest}}}"#)).expect("a page");
+    for rest in [r#"}"#, r#"},"items":null"#, r#"},"items":[]"#, r#","continue":null}"#, r#","continue":""}"#] {
+        let page = read_page(&format!(r#"{{"metadata":{{"resourceVersion":"9"{rest}}}"#)).expect("a page");
         assert_eq!(page, Page { rv: Rv::new("9"), next: String::new(), items: Vec::new() });
     }
 }

@@ -48,7 +48,10 @@ impl World {
             }
         }
         // Acks come late, and of different partitions in any order.
-        while !self.process.unacked.is_empty() && !(self.faults && self.rng.one_in(4)) {
+        while !self.process.unacked.is_empty() {
+            if self.faults && self.rng.one_in(4) {
+                break;
+            }
             let at = self.rng.below(self.process.unacked.len() as u64) as usize;
             self.process.unacked.swap_remove(at).settle(Outcome::Acked { partition: 0, offset: 0 });
         }
