@@ -4,11 +4,12 @@ use agent_events::actors::query::QueryActor;
 use agent_events::actors::rt::{Arbiters, ChildSpec, Group, Supervisor};
 use agent_events::domain::kind::Kind;
 use agent_events::domain::record::{InRecord, WRITER_EPOCH_HEADER};
-use agent_events::domain::topic::{self, TopicPolicy};
+use agent_events::domain::topic::object_key;
 use agent_events::http::{Faces, api_router, ops_router};
 use agent_events::log::Log as _;
 use agent_events::log::memory::MemoryLog;
 use agent_events::messages::client::StateClient;
+use agent_events::settings::Settings;
 use agent_events::store::{Store, StoreOptions};
 use axum::Router;
 use axum::body::{Body, BodyDataStream};
@@ -44,7 +45,9 @@ pub fn beside_a_store_that_keeps(ring: usize, test: impl AsyncFnOnce(Process)) {
     actix::System::with_tokio_rt(|| runtime.expect("a current-thread runtime needs nothing")).block_on(async {
         let kinds: Vec<Kind> = KINDS.iter().filter_map(|id| Kind::builtin(id)).collect();
         let log = MemoryLog::default();
-        let specs = topic::specs(&kinds, &TopicPolicy { prefix: PREFIX.into(), ..TopicPolicy::default() });
+        let mut topics = Settings::defaults().topics;
+        topics.prefix = PREFIX.into();
+        let specs = topics.specs(&kinds);
         for spec in &specs {
             log.create(spec).await.expect("a memory log creates");
         }
@@ -84,7 +87,7 @@ impl Process {
             partition: 0,
             offset: 0,
             timestamp_ms: 1000,
-            key: Some(topic::object_key("c", "pods", Some("shop"), name).into()),
+            key: Some(object_key("c", "pods", Some("shop"), name).into()),
             value: Some(value.into()),
             headers: vec![(WRITER_EPOCH_HEADER.into(), Some("1".into()))],
         };
