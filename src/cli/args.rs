@@ -98,11 +98,18 @@ pub struct Run {
     #[arg(long, value_name = "KINDS")]
     pub resources: Vec<String>,
     /// Interval of the light audit, and of lists where watching is not allowed.
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub poll_interval: Option<u64>,
     /// End with exit code 69 when the cluster or the broker does not answer at the start, instead of waiting for it.
     #[arg(long)]
     pub require_healthy: bool,
+}
+
+fn seconds(text: &str) -> Result<u64, String> {
+    match text.parse() {
+        Ok(seconds) if seconds > 0 => Ok(seconds),
+        _ => Err("give whole seconds, at least 1".to_owned()),
+    }
 }
 
 #[derive(Debug, Clone, Copy, Subcommand)]

@@ -40,7 +40,9 @@ impl Report {
     }
 
     fn failed(&mut self, check: impl Into<String>, detail: impl Into<String>, remedy: impl Into<String>) {
-        self.add(check, State::Failed, detail, Some(remedy.into()));
+        // Empty where the detail says it already.
+        let remedy = Some(remedy.into()).filter(|remedy: &String| !remedy.is_empty());
+        self.add(check, State::Failed, detail, remedy);
     }
 
     fn add(&mut self, check: impl Into<String>, state: State, detail: impl Into<String>, remedy: Option<String>) {
@@ -79,10 +81,7 @@ pub async fn check(global: &Global, output: Output, out: &mut Out) -> Result<u8,
 async fn cluster(settings: &Settings, report: &mut Report) {
     let cluster = match connect::open_cluster(settings).await {
         Ok(cluster) => cluster,
-        Err(failure) => {
-            let remedy = "set cluster.kubeconfig, KUBECONFIG or cluster.context, or run inside a cluster";
-            return report.failed("cluster configured", failure.message, remedy);
-        }
+        Err(failure) => return report.failed("cluster configured", failure.message, ""),
     };
     let url = cluster.url().to_owned();
     report.ok("cluster configured", &url);
@@ -189,8 +188,7 @@ async fn log(loaded: &Loaded, report: &mut Report) {
         }
     };
     if let Err(error) = log.list().await {
-        let remedy =
-            "is the broker running, and does kafka.bootstrap name it? With TLS or SASL, see [kafka] in config default";
+        let remedy = "with TLS or SASL, see [kafka] of `agent-events config default`";
         return report.failed("broker", error.to_string(), remedy);
     }
     report.ok("broker", format!("{} at {}", log.engine(), log.location()));
@@ -201,7 +199,7 @@ async fn log(loaded: &Loaded, report: &mut Report) {
             return report.failed(
                 "topics",
                 error.to_string(),
-                "let this user describe and describe the configuration of its topics",
+                "let this user describe its topics and their configuration",
             );
         }
     };

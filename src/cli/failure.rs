@@ -1,7 +1,6 @@
 //! How a command ends: with an exit code that scripts rely on, and a sentence that says what to do.
 
 use super::output::{CLOSED_PIPE, printable};
-use crate::kubernetes::client::AccessError;
 use crate::log::LogError;
 use crate::settings::SettingsError;
 use std::io;
@@ -71,16 +70,6 @@ impl From<LogError> for Failure {
             LogError::Refused(_) => ERROR,
             LogError::Setting { .. } => SettingsError::EXIT_CODE,
         };
-        let remedy = match error {
-            LogError::Unreachable(..) => "; is the broker running, and does kafka.bootstrap name it?",
-            _ => "",
-        };
-        Self::with(code, format!("{error}{remedy}"))
-    }
-}
-
-impl From<AccessError> for Failure {
-    fn from(error: AccessError) -> Self {
-        Self::with(UNAVAILABLE, error.to_string())
+        Self::with(code, error.to_string())
     }
 }

@@ -5,6 +5,7 @@ use super::{Faces, params::Params, problem::Problem};
 use crate::messages::client::{ObjectPage, Query, StateClient};
 use crate::messages::query::{AsOf, Object, QueryError};
 use axum::body::Body;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
@@ -33,9 +34,10 @@ pub(super) async fn list(State(faces): State<Faces>, uri: Uri) -> Result<Respons
 /// `GET /api/v1/objects/{kind}/{namespace or _}/{name}`.
 pub(super) async fn one(
     State(faces): State<Faces>,
-    Path((kind, namespace, name)): Path<(String, String, String)>,
+    path: Result<Path<(String, String, String)>, PathRejection>,
     uri: Uri,
 ) -> Result<Response, Problem> {
+    let Path((kind, namespace, name)) = path?;
     Params::read(&uri, &[], &[])?;
     let namespace = if namespace == "_" { "" } else { namespace.as_str() };
     match client(&faces)?.get(&kind, namespace, &name).await.map_err(problem_of)? {

@@ -5,6 +5,7 @@ use crate::messages::control::{ActorControl, ControlError, KillHow};
 use crate::messages::life::ChildStatus;
 use crate::observe::board::PipelineView;
 use axum::Json;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, Uri};
 use serde::{Deserialize, Serialize};
@@ -69,9 +70,10 @@ pub struct Done {
 /// `POST /api/v1/actors/{id}/restart`, `POST /api/v1/actors/{id}/kill?how=panic|stop|hang`. Ids hold slashes.
 pub(super) async fn control(
     State(faces): State<Faces>,
-    Path(call): Path<String>,
+    path: Result<Path<String>, PathRejection>,
     uri: Uri,
 ) -> Result<Json<Done>, Problem> {
+    let Path(call) = path?;
     let Some((id, action @ ("restart" | "kill"))) = call.rsplit_once('/') else {
         return Err(Problem::not_found("what can be done to an actor is /restart and /kill"));
     };

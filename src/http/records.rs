@@ -8,6 +8,7 @@ use super::{Faces, topics};
 use crate::domain::record::InRecord;
 use crate::log::{Log, LogError, ReadBatch, Reader, Start};
 use crate::observe::clock::wall_ms;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::Uri;
 use axum::response::Response;
@@ -207,7 +208,12 @@ pub fn write_line(out: &mut Vec<u8>, record: &InRecord) {
 }
 
 /// `?from=BEGIN|END|10m|OFFSET&partition=&follow=&limit=`.
-pub(super) async fn read(State(faces): State<Faces>, Path(topic): Path<String>, uri: Uri) -> Result<Response, Problem> {
+pub(super) async fn read(
+    State(faces): State<Faces>,
+    path: Result<Path<String>, PathRejection>,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let Path(topic) = path?;
     let params = Params::read(&uri, &["from", "partition", "follow", "limit"], &[])?;
     let from =
         params.text("from").map_or(Ok(From::Begin), str::parse).map_err(|e| Problem::bad_parameter("from", e))?;

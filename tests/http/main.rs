@@ -1,0 +1,10 @@
+//! The HTTP faces, asked in memory: both routers over a store and a memory log, on one thread with paused time. Only
+//! `listener.rs` opens real sockets.
+
+mod garbage;
+mod kit;
+mod listener;
+mod log;
+mod objects;
+mod process;
+mod watch;
