@@ -211,7 +211,9 @@ fn room_is_counted_in_records_and_bytes_and_a_full_lane_still_takes_what_is_push
     by_bytes.push(&[1], None);
     assert!(!by_bytes.lane.has_room());
     assert_eq!(by_bytes.lane.usage().bytes, 1000);
-    settle_all(by_bytes.take(50), &ACKED);
+    settle_all(by_bytes.take(49), &ACKED);
+    assert!(!by_bytes.lane.is_half_empty());
+    settle_all(by_bytes.take(1), &ACKED);
     assert!(by_bytes.lane.is_half_empty());
 }
 

@@ -362,7 +362,7 @@ impl WatchCore {
     /// Bytes received and not yet digested.
     pub fn buffered(&self) -> usize {
         match &self.state {
-            State::Watching(w) => w.buffer.len(),
+            State::Watching(w) => w.buffer.len() + w.response.body.len(),
             State::Listing(l) => l.response.body.len() + l.page.as_ref().map_or(0, |p| p.0.len()),
             _ => 0,
         }

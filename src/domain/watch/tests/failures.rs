@@ -92,6 +92,17 @@ fn where_lists_are_allowed_and_watches_are_not_it_lists_at_the_poll_interval() {
         kit.wait();
         assert!(kit.asked().starts_with("watch"), "it looks whether the right was granted meanwhile");
     }
+    kit.env.chance = 1.0;
+    kit.answer(403, "");
+    kit.wait();
+    assert_eq!(refuse(&mut kit, 500, None).as_millis(), 500);
+    kit.list("30", &[item("a", "u1", 18)], "");
+    kit.wait();
+    kit.answer(403, "");
+    kit.wait();
+    assert_eq!(refuse(&mut kit, 500, None).as_millis(), 500, "without a watch a finished list is health");
+    kit.list("31", &[item("a", "u1", 18)], "");
+    kit.wait();
     let written = kit.written();
     assert_eq!(written[..3], ["u u1@11 relist before", "d u2@6 inferred (20)", "t u2@6"]);
     assert_eq!(written[3..].len(), 7);
@@ -134,6 +145,11 @@ fn failures_are_met_with_ever_longer_waits_and_an_attempt_resets_nothing() {
     kit.stream(&event("ADDED", "b", "u2", 12));
     kit.input(Input::Broken("reset by peer".into()));
     assert_eq!(kit.wait().as_millis(), 500, "60 healthy seconds are");
+    assert_eq!(refuse(&mut kit, 500, None).as_millis(), 1000);
+    kit.head(200);
+    kit.pass(61);
+    kit.stream(&error(500, "InternalError"));
+    assert_eq!(kit.wait().as_millis(), 500, "also if the server itself ends them");
 }
 
 #[test]
@@ -195,6 +211,13 @@ fn a_refusal_is_told_in_the_servers_words_shortened_and_without_control_characte
     assert_eq!(kit.core.buffered(), 0, "the rest of a long refusal is not kept");
     kit.input(Input::End);
     assert_eq!(kit.phase(), "waiting: list answered 500 ");
+
+    let mut kit = Kit::watching();
+    kit.head(500);
+    for _ in 0..100 {
+        kit.input(Input::Body(Bytes::from(vec![b'x'; 1000])));
+    }
+    assert!(kit.core.buffered() <= 65_536);
 }
 
 #[test]
