@@ -4,10 +4,10 @@
 //! → `actors::shared_state` (fold) → `store` → `actors::query` → `http`, `cli`. ARCHITECTURE.md walks it file by file.
 
 pub mod actors;
-//pub mod app;
+pub mod app;
 pub mod cli;
 pub mod domain;
-//pub mod http;
+pub mod http;
 pub mod kubernetes;
 pub mod log;
 pub mod messages;

@@ -4,7 +4,7 @@
 pub mod checkpoints;
 pub mod overlay;
 pub mod publisher;
-//pub mod query;
+pub mod query;
 pub mod restore;
 pub mod rt;
 pub mod shared_state;

@@ -10,9 +10,10 @@ use crate::log::{Log, ReadBatch, Reader, Start};
 use crate::messages::life::Drained;
 use crate::domain::target::Target;
 use crate::observe::board::Board;
-use crate::observe::metrics::{KindReason, Metrics};
+use crate::observe::metrics::{FoldResult, Metrics};
 use crate::store::Store;
 use actix::prelude::{ActorContext as _, Addr, AsyncContext as _, ResponseActFuture, StreamHandler};
+use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -29,10 +30,9 @@ pub struct Lent {
     pub log: Arc<dyn Log>,
     /// The store.
     pub store: Arc<Store>,
-    /// What to read: topic and partition, with where to begin when the store has no position for it.
+    /// What to read: topic and partition, with where to begin when the store has no position for it. Each carries our
+    /// writer marker: when all of them have been read, what earlier writers wrote is complete.
     pub partitions: Arc<Vec<(Arc<str>, i32, Start)>>,
-    /// Topics whose every partition carries our writer marker.
-    pub marked: Arc<Vec<(Arc<str>, i32)>>,
     /// Our epoch.
     pub writer_epoch: u64,
     /// Set once our own markers have been read in every partition.
@@ -69,8 +69,8 @@ impl SharedState {
     fn read(&mut self, ctx: &mut Context<Self>) {
         let positions = self.lent.store.positions();
         let from = self.lent.partitions.iter().map(|(topic, partition, start)| {
-            let known = positions.get(&(topic.clone(), *partition)).map(|next| Start::Offset(*next));
-            (topic.clone(), *partition, known.unwrap_or(*start))
+            let known = positions.iter().find(|p| p.topic == *topic && p.partition == *partition);
+            (topic.clone(), *partition, known.map_or(*start, |p| Start::Offset(p.next)))
         });
         match self.lent.log.read(from.collect()) {
             Ok(Reader { batches, guard }) => {
@@ -102,11 +102,14 @@ impl SharedState {
         if *self.lent.folded.borrow() {
             return;
         }
-        let epochs = self.lent.store.epochs();
-        let done =
-            self.lent.marked.iter().all(|at| epochs.get(at).is_some_and(|epoch| *epoch >= self.lent.writer_epoch));
-        if done {
-            tracing::info!(objects = self.lent.store.len(), "the fold is complete");
+        let positions = self.lent.store.positions();
+        let marked = positions.iter().filter(|p| p.epoch >= self.lent.writer_epoch);
+        let marked: HashSet<(&str, i32)> = marked.map(|p| (&*p.topic, p.partition)).collect();
+        if self.lent.partitions.iter().all(|(topic, partition, _)| marked.contains(&(&**topic, *partition))) {
+            for kind in self.lent.store.kinds() {
+                self.lent.store.complete(&kind);
+            }
+            tracing::info!("the fold is complete");
             self.lent.board.folded.store(true, Ordering::Release);
             self.lent.board.set_state("running");
             self.lent.folded.send_replace(true);
@@ -130,16 +133,20 @@ impl Worker for SharedState {
 impl StreamHandler<ReadBatch> for SharedState {
     fn handle(&mut self, batch: ReadBatch, _: &mut Context<Self>) {
         let applied = self.lent.store.apply(&batch.records);
-        for (reason, n) in applied.counts() {
-            if n > 0 {
-                let labels = KindReason { kind: String::new(), reason: reason.into() };
-                self.lent.metrics.fold_records.get_or_create(&labels).inc_by(n);
-            }
+        let counts = [
+            ("live", applied.live),
+            ("removed", applied.removed),
+            ("void", applied.void),
+            ("foreign", applied.foreign),
+            ("repeated", applied.repeated),
+        ];
+        for (result, n) in counts.into_iter().filter(|(_, n)| *n > 0) {
+            self.lent.metrics.fold_records.get_or_create(&FoldResult { result: result.into() }).inc_by(n as u64);
         }
-        for (at, why) in &applied.foreign {
-            tracing::warn!(at, %why, "a record that is not ours is skipped");
+        if applied.foreign > 0 {
+            tracing::warn!(records = applied.foreign, "records on our topics that are not ours are skipped");
         }
-        if let Some(epoch) = applied.superseded.filter(|epoch| *epoch > self.lent.writer_epoch) {
+        if let Some(epoch) = applied.superseded {
             (self.lent.superseded)(epoch);
         }
         if !applied.markers.is_empty() {

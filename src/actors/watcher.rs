@@ -211,7 +211,9 @@ impl Watcher {
                     metrics.undecodable.get_or_create(&KindLabel { kind: kind.clone() }).inc();
                     tracing::warn!(watcher = self.lent.target.id(), what, "the API server sent something unreadable");
                 }
-                Notice::Stubbed(reason) => metrics.change(&kind, Stage::filtered, reason, 0),
+                Notice::Stubbed(reason) => {
+                    metrics.stubs.get_or_create(&KindReason { kind: kind.clone(), reason: reason.into() }).inc();
+                }
                 Notice::MassDeletion { missing, known } => tracing::warn!(
                     watcher = self.lent.target.id(),
                     missing,
@@ -262,7 +264,7 @@ impl Watcher {
     fn tidy(&mut self) {
         let (kind, store) = (&self.lent.target.kind, &self.lent.store);
         let mut overlay = self.lent.overlay.lock().unwrap_or_else(PoisonError::into_inner);
-        overlay.drop_folded(|at, uid, rv| store.holds(kind, at, uid, rv));
+        overlay.drop_folded(|at, uid, rv| store.get(kind, at).is_some_and(|o| **o.uid() == *uid && o.rv() >= rv));
     }
 }
 

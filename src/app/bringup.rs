@@ -133,9 +133,7 @@ async fn prepare_topics(settings: &Settings, shared: &Shared, log: &dyn Log, spe
     let create = settings.topics.create == TopicCreation::Missing;
     retrying(shared, "the log", || async {
         let plan = topics::plan(log, specs).await?;
-        if let Some(fatal) = plan.fatal() {
-            return Err(Trial::Never(StartError::Refused(fatal)));
-        }
+        plan.refuse_hard_drift().map_err(|e| Trial::Never(StartError::Refused(e.to_string())))?;
         if !plan.create.is_empty() {
             let missing: Vec<&str> = plan.create.iter().map(|spec| spec.name.as_str()).collect();
             if !create {

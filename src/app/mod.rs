@@ -11,6 +11,7 @@ mod wiring;
 use crate::actors::rt::{self, Arbiters, SupervisorHandle};
 use crate::domain::topic::TopicSpec;
 use crate::http;
+use crate::http::live::Beats;
 use crate::log::Log;
 use crate::messages::client::StateClient;
 use crate::messages::control::ActorControl;
@@ -67,8 +68,6 @@ enum End {
     Asked,
     /// The supervisor gave up, or a writer with a higher epoch took over: exit 70.
     GaveUp(String),
-    /// Cannot go on: that exit code.
-    Failed(u8, String),
 }
 
 /// What HTTP, signals and actors share with the main task.
@@ -76,6 +75,7 @@ enum End {
 struct Shared {
     board: Arc<Board>,
     metrics: Arc<Metrics>,
+    beats: Arc<Beats>,
     client: Arc<OnceLock<StateClient>>,
     control: Arc<OnceLock<Arc<dyn ActorControl>>>,
     log: Arc<OnceLock<Arc<dyn Log>>>,
@@ -117,7 +117,7 @@ impl Running {
                 return None;
             }
             // A wait that never rings is a pause that does not need a clock.
-            drop(never.recv_timeout(Duration::from_millis(5)));
+            std::hint::black_box(never.recv_timeout(Duration::from_millis(5)).is_err());
             waited += Duration::from_millis(5);
         }
     }
@@ -179,7 +179,7 @@ fn launch(
     source: impl FnOnce(tokio::runtime::Handle) -> ends::Source,
     signals: bool,
 ) -> Result<Running, StartError> {
-    rt::panic::install();
+    rt::panic::install_hook();
     let system = |what: &str, e: std::io::Error| StartError::System(format!("{what}: {e}"));
     // Two workers: sockets on one side, HTTP on the other, on the smallest machine that runs this.
     let io = rt::io_runtime(2).map_err(|e| system("the runtime cannot be started", e))?;
@@ -187,6 +187,7 @@ fn launch(
     let shared = Shared {
         board: Arc::new(Board::default()),
         metrics: Arc::new(Metrics::default()),
+        beats: Arc::default(),
         client: Arc::default(),
         control: Arc::default(),
         log: Arc::default(),
@@ -197,11 +198,13 @@ fn launch(
     let faces = http::Faces {
         board: shared.board.clone(),
         metrics: shared.metrics.clone(),
-        client: shared.client.clone(),
+        beats: shared.beats.clone(),
         control: shared.control.clone(),
         log: shared.log.clone(),
         topics: shared.topics.clone(),
+        kinds: ends::kinds(&settings).into(),
         chaos: settings.chaos.enabled,
+        ..http::Faces::default()
     };
     let (stop_http, stopped) = watch::channel(false);
     let mut addresses = Vec::new();
@@ -209,12 +212,15 @@ fn launch(
         (settings.http.api, "http.api", http::api_router(faces.clone())),
         (settings.http.ops, "http.ops", http::ops_router(faces.clone())),
     ] {
-        let listener = io.block_on(http::bind(addr, key)).map_err(|e| StartError::Listen(e.to_string()))?;
+        let listener = http::bind(addr, key).map_err(|e| StartError::Listen(e.to_string()))?;
         addresses.push(listener.local_addr().map_err(|e| system(key, e))?);
         let mut stopped = stopped.clone();
-        io.spawn(http::serve(listener, router, async move {
-            drop(stopped.wait_for(|stop| *stop).await);
-        }));
+        io.spawn(async move {
+            let until = async move { drop(stopped.wait_for(|stop| *stop).await) };
+            if let Err(error) = http::serve(listener, router, until).await {
+                tracing::error!(%error, listener = key, "the listener has ended");
+            }
+        });
     }
     if signals {
         io.spawn(on_signals(shared.end.clone()));
@@ -241,6 +247,15 @@ async fn run(
     ended: &mut mpsc::UnboundedReceiver<End>,
     io: &Arc<tokio::runtime::Runtime>,
 ) -> u8 {
+    // Alive means: this thread, on which the supervisor decides, still turns. Never the cluster, never the broker.
+    let beat = shared.beats.register("supervisor", Duration::from_secs(10));
+    actix::spawn(async move {
+        let mut every = tokio::time::interval(Duration::from_secs(1));
+        loop {
+            every.tick().await;
+            beat.beat();
+        }
+    });
     let brought = tokio::select! {
         brought = bringup::bring_up(&settings, source, &shared) => brought,
         _ = ended.recv() => return 0,
@@ -267,10 +282,6 @@ async fn run(
         End::GaveUp(why) => {
             tracing::error!("{why}");
             70
-        }
-        End::Failed(code, why) => {
-            tracing::error!("{why}");
-            *code
         }
     };
     let clean = end_in_order(supervisor, arbiters, settings.supervision.shutdown_deadline).await;

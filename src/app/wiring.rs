@@ -10,7 +10,7 @@
 //! Started in this order (sinks first), stopped in reverse: watchers stop reading and wait for their acks, then the
 //! publisher flushes.
 
-use super::bringup::{Up, is_marked};
+use super::bringup::Up;
 use super::{End, Shared, StartError, ends};
 use crate::actors::checkpoints::Checkpoints;
 use crate::actors::overlay::Overlay;
@@ -32,6 +32,7 @@ use crate::domain::watch::Config;
 use crate::kubernetes::driver::{self, Deadlines};
 use crate::log::Start;
 use crate::messages::client::StateClient;
+use crate::messages::control::{ActorControl, ChildStatus, ControlError, KillHow};
 use crate::messages::life::LifeFact;
 use crate::domain::target::Target;
 use crate::observe::board::WatcherRow;
@@ -40,6 +41,7 @@ use crate::observe::metrics::ActorReason;
 use crate::settings::{Scope, Settings};
 use crate::store::{Store, StoreOptions};
 use actix::prelude::Addr;
+use futures_util::future::BoxFuture;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use tokio::sync::{Notify, Semaphore, watch};
@@ -63,6 +65,7 @@ pub(super) fn wire(
     let partitions = |name: &str| up.topics.iter().find(|t| t.name == name).map_or(1, |t| t.partitions);
     let named = |name: &str| -> Arc<str> { format!("{prefix}{name}").into() };
     let store = Store::new(store_options(settings, &cluster, &kinds, prefix));
+    store.set_writer_epoch(up.writer_epoch);
     let checkpoints = Checkpoints::new(named(topic::CHECKPOINTS), up.writer_epoch);
     let targets = targets(settings, &kinds);
     let lanes = targets.len() + 1;
@@ -77,7 +80,7 @@ pub(super) fn wire(
         max: settings.supervision.backoff_max,
         ..Backoff::default()
     };
-    let intensity = Intensity::new(settings.supervision.max_restarts as usize, settings.supervision.window);
+    let intensity = Intensity::new(settings.supervision.max_restarts, settings.supervision.window);
     let hang = settings.supervision.hang_limit;
     let drain = settings.supervision.shutdown_deadline.mul_f64(0.5);
 
@@ -95,7 +98,7 @@ pub(super) fn wire(
     let table_partitions: Vec<(Arc<str>, i32)> = up
         .topics
         .iter()
-        .filter(|t| is_marked(&t.name, prefix) && t.name != *named(topic::EVENT_STREAM))
+        .filter(|t| t.name.starts_with(&*named("k8s-")))
         .flat_map(|t| (0..t.partitions).map(|p| (Arc::<str>::from(t.name.as_str()), p)).collect::<Vec<_>>())
         .collect();
     let events_topic = named("k8s-events");
@@ -107,8 +110,6 @@ pub(super) fn wire(
         log: up.ends.log.clone(),
         store: store.clone(),
         partitions: Arc::new(table_partitions.iter().map(|(t, p)| (t.clone(), *p, start_of(t))).collect()),
-        // Markers are written to all of them: where they have been read, what earlier writers wrote is complete.
-        marked: Arc::new(table_partitions.clone()),
         writer_epoch: up.writer_epoch,
         folded,
         watchers: watchers.clone(),
@@ -132,10 +133,9 @@ pub(super) fn wire(
     let lane: Arc<Lane<Arc<Positions>>> = Lane::new(limits, move || ring.notify_one());
     let stream_topic = named(topic::EVENT_STREAM);
     let stream_partitions = partitions(&stream_topic);
-    let told: Vec<_> = table_partitions.iter().filter(|(t, _)| t.starts_with(&*named("k8s-"))).cloned().collect();
     let lent = Arc::new(stream_processor::Lent {
         log: up.ends.log.clone(),
-        partitions: told,
+        partitions: table_partitions.clone(),
         positions: Mutex::new(resume),
         lane: lane.clone(),
         bell,
@@ -173,7 +173,7 @@ pub(super) fn wire(
     let policy = Arc::new(Policy {
         env_allow: settings.redaction.env_allow.clone(),
         annotations_deny: settings.redaction.annotations_deny.clone(),
-        secret_annotations_allow: Default::default(),
+        secret_annotations_allow: settings.redaction.secret_annotations_allow.clone(),
         configmap_full_namespaces: settings.redaction.configmaps.full_namespaces.clone(),
     });
     let mut watch = Group::one_for_one("watch").intensity(intensity).backoff(backoff).stop_together();
@@ -206,6 +206,7 @@ pub(super) fn wire(
                 page_size: settings.watch.page_size,
                 poll_interval: settings.watch.poll_interval,
                 max_line: settings.watch.max_frame_bytes,
+                max_page: settings.watch.max_page_bytes,
                 max_record: record_limit(settings, &topic, &up),
                 ..Config::default()
             },
@@ -253,8 +254,8 @@ pub(super) fn wire(
     .on_escalate(move |escalation| drop(end.send(End::GaveUp(escalation.to_string()))))
     .start()
     .map_err(|e| StartError::System(e.to_string()))?;
-    drop(shared.control.set(Arc::new(supervisor.clone())));
-    drop(shared.client.set(StateClient::new(query_addr, store)));
+    drop(shared.control.set(Arc::new(Tree(supervisor.clone()))));
+    drop(shared.client.set(StateClient::new(&query_addr)));
     Ok(supervisor)
 }
 
@@ -279,14 +280,13 @@ fn record_limit(settings: &Settings, topic: &str, up: &Up) -> usize {
 }
 
 fn store_options(settings: &Settings, cluster: &str, kinds: &[Kind], prefix: &str) -> StoreOptions {
+    let tables = kinds.iter().map(|k| (k.clone(), format!("{prefix}{}", k.topic()).into())).collect();
     StoreOptions {
-        cluster: cluster.to_owned(),
-        kinds: kinds.iter().map(|k| (k.clone(), format!("{prefix}{}", k.topic()).into())).collect(),
         max_bytes: settings.store.max_bytes,
         events_ttl: settings.store.events_ttl,
         events_max: settings.store.events_max,
         ring: settings.store.ring,
-        ..StoreOptions::default()
+        ..StoreOptions::new(cluster, tables)
     }
 }
 
@@ -294,5 +294,22 @@ fn count_restart(metrics: &crate::observe::metrics::Metrics, fact: &LifeFact) {
     if let LifeFact::Down { id, exit, .. } = fact {
         let reason = format!("{:?}", exit.reason).to_lowercase();
         metrics.actor_restarts.get_or_create(&ActorReason { actor: id.clone(), reason }).inc();
+    }
+}
+
+/// The supervision tree as HTTP sees it.
+struct Tree(SupervisorHandle);
+
+impl ActorControl for Tree {
+    fn tree(&self) -> BoxFuture<'_, Result<Vec<ChildStatus>, ControlError>> {
+        Box::pin(self.0.tree())
+    }
+
+    fn kill<'a>(&'a self, id: &'a str, how: KillHow) -> BoxFuture<'a, Result<(), ControlError>> {
+        Box::pin(self.0.kill(id, how))
+    }
+
+    fn restart<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<(), ControlError>> {
+        Box::pin(self.0.restart(id))
     }
 }

@@ -95,7 +95,7 @@ pub struct ChildStatus {
     /// The wait before the restart that is pending, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backoff_ms: Option<u64>,
-    /// Messages handled in all its lives.
+    /// Messages handled in all its lives, pings aside.
     pub handled: u64,
     /// The message it is handling at this moment: the name of its type.
     #[serde(skip_serializing_if = "Option::is_none")]

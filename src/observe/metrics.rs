@@ -53,6 +53,13 @@ pub struct KindReason {
     pub reason: String,
 }
 
+/// What became of a record that was read back.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct FoldResult {
+    /// `live`, `removed`, `void` (of a dead writer), `foreign`, `repeated`.
+    pub result: String,
+}
+
 /// Topic and result.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct TopicResult {
@@ -92,11 +99,11 @@ pub struct Metrics {
     pub producers: Counter,
     pub publish_seconds: Histogram,
     pub checkpoints: Counter,
-    pub fold_records: Family<KindReason, Counter>,
+    pub fold_records: Family<FoldResult, Counter>,
     pub store_objects: Family<KindLabel, Gauge>,
     pub store_bytes: Family<KindLabel, Gauge>,
     pub actor_restarts: Family<ActorReason, Counter>,
-    pub foreign_records: Family<KindReason, Counter>,
+    pub stubs: Family<KindReason, Counter>,
 }
 
 impl Default for Metrics {
@@ -118,7 +125,7 @@ impl Default for Metrics {
             store_objects: Family::default(),
             store_bytes: Family::default(),
             actor_restarts: Family::default(),
-            foreign_records: Family::default(),
+            stubs: Family::default(),
         };
         let r = &mut registry;
         r.register("changes", "Changes by what became of them", metrics.changes.clone());
@@ -138,7 +145,7 @@ impl Default for Metrics {
         r.register("store_objects", "Objects in the store", metrics.store_objects.clone());
         r.register("store_bytes", "Compressed bytes in the store", metrics.store_bytes.clone());
         r.register("actor_restarts", "Actors restarted", metrics.actor_restarts.clone());
-        r.register("foreign_records", "Records on our topics that are not ours", metrics.foreign_records.clone());
+        r.register("stubs", "Objects represented by their identity alone, by reason", metrics.stubs.clone());
         let build: Family<Build, Gauge> = Family::default();
         build.get_or_create(&Build { version: env!("CARGO_PKG_VERSION").into() }).set(1);
         r.register("build_info", "Version of the running build", build);

@@ -7,7 +7,6 @@ use std::time::Duration;
 use super::load::Provenance;
 use super::problem::{Origin, Problem};
 use super::tree::dotted;
-use super::units::sounds_secret;
 use super::{LogEngine, Settings};
 
 /// Every fault of meaning.
@@ -31,10 +30,11 @@ struct Check<'a> {
 
 /// librdkafka's settings that are not taken from `[kafka.librdkafka]`: the setting to use instead, or what they would
 /// break.
-const OWNED: [(&str, &str); 34] = [
+const OWNED: [(&str, &str); 33] = [
     ("bootstrap.servers", "set kafka.bootstrap instead"),
     ("metadata.broker.list", "set kafka.bootstrap instead"),
     ("sasl.password", "set kafka.sasl_password_file instead"),
+    ("client.id", "it is agent-events- and cluster.name"),
     ("linger.ms", "set publisher.linger instead"),
     ("queue.buffering.max.ms", "set publisher.linger instead"),
     ("queue.buffering.max.kbytes", "set publisher.queue_bytes instead"),
@@ -51,8 +51,7 @@ const OWNED: [(&str, &str); 34] = [
     ("message.timeout.ms", EXPIRY),
     ("delivery.timeout.ms", EXPIRY),
     ("partitioner", PARTITION),
-    ("msg_order_cmp", PARTITION),
-    ("transactional.id", "agent-events is exactly as ordered without transactions, and does not use them"),
+    ("transactional.id", "agent-events uses no transactions"),
     ("allow.auto.create.topics", "topics are created as [topics] says, never by accident"),
     ("enable.auto.commit", TABLES),
     ("auto.commit.enable", TABLES),
@@ -65,7 +64,6 @@ const OWNED: [(&str, &str); 34] = [
     ("group.protocol", TABLES),
     ("enable.partition.eof", TABLES),
     ("isolation.level", TABLES),
-    ("dr_msg_cb", "agent-events learns of each delivery itself"),
 ];
 const ACKS: &str = "a record counts as durable only with acks=all";
 const ORDER: &str = "records of one object would be reordered or repeated";
@@ -117,7 +115,7 @@ impl Check<'_> {
         }
         match (watch.all_namespaces, named.first()) {
             (true, Some(first)) => {
-                let hint = "name namespaces or watch all of them, not both";
+                let hint = "watch.all_namespaces=false watches only what is named";
                 self.contradiction(&["watch", "all_namespaces"], &["watch", "namespaces", first], hint);
             }
             (false, None) => self.fault(
@@ -130,9 +128,10 @@ impl Check<'_> {
         if watch.enabled_kinds().next().is_none() {
             self.fault(&["watch", "pods", "enabled"], "no kind is left to watch", Some("enable one with --resources"));
         }
-        self.at_least(&["watch", "poll_interval"], watch.poll_interval, Duration::from_secs(1));
+        self.at_least(&["watch", "poll_interval"], watch.poll_interval, Duration::from_millis(100));
         self.within(&["watch", "page_size"], watch.page_size, 1..=10_000);
         self.within(&["watch", "max_frame_bytes"], watch.max_frame_bytes, 64 << 10..=256 << 20);
+        self.within(&["watch", "max_page_bytes"], watch.max_page_bytes, 64 << 10..=1 << 30);
     }
 
     fn redaction(&mut self) {
@@ -219,6 +218,9 @@ impl Check<'_> {
     }
 
     fn rest(&mut self) {
+        if self.settings.data_dir.as_os_str().is_empty() {
+            self.fault(&["data_dir"], "expected a directory", Some("\".\" is the working directory"));
+        }
         let Settings { store, http, supervision, observe, .. } = self.settings;
         self.within(&["store", "max_bytes"], store.max_bytes, 1 << 20..=1 << 40);
         self.within(&["store", "events_max"], store.events_max, 1..=100_000_000);
@@ -258,10 +260,9 @@ const NOT_A_NAMESPACE: &str = "not a namespace: expected at most 63 small letter
 impl Check<'_> {
     fn fault(&mut self, path: &[&str], message: &str, hint: Option<&str>) {
         let in_force = self.provenance.get(path);
-        let secret = path.last().is_some_and(|name| sounds_secret(name));
         self.found.push(Problem {
             key: dotted(path),
-            value: in_force.map(|value| value.value.clone()).filter(|_| !secret),
+            value: in_force.map(|value| value.value.clone()),
             origin: in_force.map_or(Origin::Default, |value| value.origin.clone()),
             message: message.to_owned(),
             hint: hint.map(str::to_owned),

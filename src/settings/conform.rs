@@ -36,7 +36,12 @@ impl Conform<'_> {
                 | (Shape::Text, ValueKind::String(_) | ValueKind::I64(_) | ValueKind::Float(_) | ValueKind::Boolean(_))
         );
         if !fits {
-            self.found.push(wrong_type(path, &value, shape.expected(), self.origins));
+            let mut wrong = wrong_type(path, &value, shape.expected(), self.origins);
+            if let (Shape::Free(free), ValueKind::Array(_)) = (shape, &value.kind) {
+                let entry = if free.flags { "name = true" } else { "name = value" };
+                wrong.hint = Some(format!("write [{}] and below it {entry}", dotted(path)));
+            }
+            self.found.push(wrong);
             return None;
         }
         match (shape, &value.kind) {

@@ -22,52 +22,6 @@ pub struct KafkaSettings {
     pub librdkafka: PassThrough,
 }
 
-/// Beginnings of the names that only a producer knows, after librdkafka's CONFIGURATION.md (2.12). A client warns at
-/// every start about a name of the other half.
-const PRODUCER_ONLY: [&str; 8] = [
-    "batch.",
-    "compression.",
-    "queue.buffering.",
-    "retry.backoff.",
-    "sticky.partitioning.",
-    "transaction",
-    "enable.random.seed",
-    "queuing.strategy",
-];
-
-/// The same for a consumer.
-const CONSUMER_ONLY: [&str; 13] = [
-    "auto.",
-    "check.crcs",
-    "consume.",
-    "coordinator.",
-    "enable.partition.eof",
-    "fetch.",
-    "group.",
-    "heartbeat.",
-    "isolation.",
-    "max.poll.",
-    "partition.assignment.",
-    "queued.",
-    "session.",
-];
-
-impl KafkaSettings {
-    /// The entries of `[kafka.librdkafka]` that a producer takes.
-    pub fn producer_entries(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.librdkafka.iter().filter(|(name, _)| !starts_with_any(name, &CONSUMER_ONLY))
-    }
-
-    /// The entries of `[kafka.librdkafka]` that a consumer takes.
-    pub fn consumer_entries(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.librdkafka.iter().filter(|(name, _)| !starts_with_any(name, &PRODUCER_ONLY))
-    }
-}
-
-fn starts_with_any(name: &str, beginnings: &[&str]) -> bool {
-    beginnings.iter().any(|beginning| name.starts_with(beginning))
-}
-
 /// `[topics]`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TopicsSettings {

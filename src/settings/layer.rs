@@ -114,8 +114,8 @@ impl Layer {
     }
 
     /// One `--set KEY=VALUE`.
-    pub fn of_set(argument: &str, shape: &Shape, origins: &mut Origins) -> Result<Self, Problem> {
-        let problem = |message: String, hint: &str| whole_layer(Origin::Set, message, hint);
+    pub fn of_set(argument: &str, shape: &Shape, origins: &mut Origins) -> Result<Self, Vec<Problem>> {
+        let problem = |message: String, hint: &str| vec![whole_layer(Origin::Set, message, hint)];
         let Some((key, value)) = split_at_equals(argument) else {
             // Without its value: what is not KEY=VALUE may be a secret typed in the wrong place.
             return Err(problem("expected KEY=VALUE".to_owned(), "for example --set watch.poll_interval=10s"));
@@ -235,12 +235,12 @@ fn from_argument(text: &str, shape: Option<&Shape>, origins: &mut Origins) -> Va
     }
 }
 
-/// Splits at the first `=` outside of quotes.
+/// Splits at the first `=` outside of quotes; spaces around it are nobody's.
 fn split_at_equals(argument: &str) -> Option<(&str, &str)> {
     let mut quote = None;
     for (offset, c) in argument.char_indices() {
         match (quote, c) {
-            (None, '=') => return Some((argument[..offset].trim(), &argument[offset + 1..])),
+            (None, '=') => return Some((argument[..offset].trim(), argument[offset + 1..].trim())),
             (None, '"' | '\'') => quote = Some(c),
             (Some(open), c) if c == open => quote = None,
             _ => {}

@@ -81,7 +81,7 @@ fn read(sources: &Sources, shape: &Shape, origins: &mut Origins) -> Vec<Result<L
     let mut layers = Vec::new();
     layers.extend(sources.files.iter().map(|path| Layer::of_file(path, origins)));
     layers.extend(sources.env.iter().filter_map(|(name, value)| Layer::of_env(name, value, shape, origins).map(Ok)));
-    layers.extend(sources.set.iter().map(|argument| Layer::of_set(argument, shape, origins).map_err(|p| vec![p])));
+    layers.extend(sources.set.iter().map(|argument| Layer::of_set(argument, shape, origins)));
     layers.extend(sources.flags.iter().map(|flag| Layer::of_flag(flag, shape, origins)));
     layers
 }

@@ -87,6 +87,9 @@ pub struct WatchSettings {
     /// Longest line of a watch that is taken whole.
     #[serde(with = "bytes")]
     pub max_frame_bytes: usize,
+    /// Longest page of a list.
+    #[serde(with = "bytes")]
+    pub max_page_bytes: usize,
     /// The namespaces by name; read [`WatchSettings::scope`] instead, since `all_namespaces` goes before it.
     #[serde(with = "name_set")]
     pub namespaces: BTreeSet<String>,
@@ -156,6 +159,9 @@ pub struct RedactionSettings {
     /// Annotations to drop besides the last-applied family, which the redactor always drops.
     #[serde(with = "name_set")]
     pub annotations_deny: BTreeSet<String>,
+    /// Annotations of Secrets to keep.
+    #[serde(with = "name_set")]
+    pub secret_annotations_allow: BTreeSet<String>,
     /// `[redaction.configmaps]`
     pub configmaps: ConfigMapRedaction,
 }

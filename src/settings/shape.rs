@@ -43,10 +43,11 @@ pub enum EnvNames {
 }
 
 /// The free tables. A topic's `config` is one as well, see [`free_at`].
-const FREE: [(&str, Free); 5] = [
+const FREE: [(&str, Free); 6] = [
     ("watch.namespaces", Free { flags: true, env_names: EnvNames::Dashed }),
     ("redaction.env_allow", Free { flags: true, env_names: EnvNames::AsTyped }),
     ("redaction.annotations_deny", Free { flags: true, env_names: EnvNames::AsTyped }),
+    ("redaction.secret_annotations_allow", Free { flags: true, env_names: EnvNames::AsTyped }),
     ("redaction.configmaps.full_namespaces", Free { flags: true, env_names: EnvNames::Dashed }),
     ("kafka.librdkafka", Free { flags: false, env_names: EnvNames::Dotted }),
 ];

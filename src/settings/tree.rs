@@ -140,6 +140,8 @@ pub fn read(
     let line_of = |offset: usize| text[..offset.min(text.len())].matches('\n').count() + 1;
     let (document, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
+        let mut errors: Vec<_> = errors.iter().collect();
+        errors.sort_by_key(|error| error.span().map(|span| span.start));
         return Err(errors.iter().map(|error| syntax_problem(error, text, &line_of, origin_of_line)).collect());
     }
     let mut origin_at = |span: Range<usize>| origins.intern(origin_of_line(line_of(span.start)));

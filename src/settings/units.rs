@@ -91,7 +91,7 @@ pub mod bytes {
 
     /// Writes it with the largest unit that divides it.
     pub fn serialize<S: Serializer>(value: &usize, to: S) -> Result<S::Ok, S::Error> {
-        match UNITS.iter().find(|(_, unit)| *value != 0 && value % unit == 0) {
+        match UNITS.iter().find(|(_, unit)| *value != 0 && value.is_multiple_of(*unit)) {
             Some((suffix, unit)) => to.collect_str(&format_args!("{}{suffix}", value / unit)),
             None => to.serialize_u64(*value as u64),
         }

@@ -206,7 +206,7 @@ impl<A: Worker> Cell<A> {
         let never_polled = self.phase != Phase::Running;
         let Body::Born { mut future, .. } = std::mem::replace(&mut self.body, Body::Buried) else { return };
         // A second panic while dropping would have nothing left to drop. The hook has logged it.
-        let _: Result<(), PanicReport> = guarded(&self.tag, move || {
+        guarded(&self.tag, move || {
             if never_polled {
                 // Dropping a context that was not polled since its restart would call started() (actix#531).
                 future.ctx().parts().terminate();
@@ -219,7 +219,8 @@ impl<A: Worker> Cell<A> {
                 }
             }
             drop(future);
-        });
+        })
+        .ok();
         self.phase = Phase::Down;
     }
 }
@@ -244,7 +245,7 @@ impl<A: Worker> Future for Cell<A> {
                 this.reporter.ended_well = true;
                 if let Some(done) = done {
                     // Nobody waits any more when the shutdown's deadline has passed.
-                    let _awaited: bool = done.send(()).is_ok();
+                    done.send(()).ok();
                 }
                 return Poll::Ready(());
             }
@@ -300,5 +301,61 @@ fn fail_from_inside<A: Worker>(ctx: &mut Context<A>, how: KillHow) {
         }
         KillHow::Stop => ctx.stop(),
         KillHow::Hang => ctx.wait(fut::wrap_future(std::future::pending())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use actix::prelude::{Actor, Handler, System};
+
+    use super::*;
+    use crate::actors::rt::{Arbiters, ChildSpec};
+
+    struct Idle;
+    crate::worker!(Idle);
+    impl Worker for Idle {}
+
+    /// Stands in for the supervisor: passes on what it hears.
+    struct Listener(mpsc::UnboundedSender<String>);
+    impl Actor for Listener {
+        type Context = actix::Context<Self>;
+    }
+    impl Handler<ChildEvent> for Listener {
+        type Result = ();
+        fn handle(&mut self, event: ChildEvent, _: &mut Self::Context) {
+            let what = match event.what {
+                What::Up => "up".to_owned(),
+                What::Down(reason, _) => format!("{reason:?}"),
+            };
+            self.0.send(format!("{what} {}", event.incarnation)).ok();
+        }
+    }
+
+    #[test]
+    fn a_late_kill_does_not_hit_the_successor() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
+        System::with_tokio_rt(|| runtime.expect("it needs nothing")).block_on(async {
+            let (heard, mut hears) = mpsc::unbounded_channel();
+            let reporter = Reporter::new(0, Listener(heard).start().recipient());
+            let (spec, _addr) = ChildSpec::new("idle", &Arbiters::single().place("here"), 16, || Idle);
+            let orders = spec.launch.expect("not launched yet")(reporter);
+            let mut next = async || tokio::time::timeout(Duration::from_secs(60), hears.recv()).await.ok().flatten();
+            let order = |order| orders.send(order).expect("the cell lives");
+
+            order(Order::Start);
+            assert_eq!(next().await.as_deref(), Some("up 1"));
+            order(Order::Kill(1, ExitReason::Hung));
+            assert_eq!(next().await.as_deref(), Some("Hung 1"));
+            order(Order::Start);
+            assert_eq!(next().await.as_deref(), Some("up 2"));
+            order(Order::Kill(1, ExitReason::Hung));
+            order(Order::Start); // void while it runs
+            assert_eq!(next().await, None, "life 2 goes on");
+            order(Order::Kill(2, ExitReason::Overdue));
+            assert_eq!(next().await.as_deref(), Some("Overdue 2"));
+            drop(orders);
+        });
     }
 }

@@ -3,6 +3,7 @@
 //! actix lets a context be replaced as long as it can pack messages into envelopes ([`ToEnvelope`]). Ours packs them
 //! into one that counts, names the message in hand, and makes the actor yield. So no handler has to.
 
+use std::any::TypeId;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,6 +22,7 @@ use tokio::sync::mpsc;
 
 use super::panic::Tag;
 use super::task::{self, Task};
+use crate::messages::life::Ping;
 
 /// Messages handled before the actor's timers, and its neighbours on the arbiter, get their turn. Measured with a
 /// flooded mailbox: at 64 a 10 ms timer kept every tick and a neighbour waited 2 ms; at 256 it missed some and waited
@@ -38,7 +40,7 @@ pub struct Vitals {
 }
 
 impl Vitals {
-    /// Messages and fed batches handled so far.
+    /// Messages and fed batches handled so far; the supervisor's pings do not count.
     pub fn handled(&self) -> u64 {
         self.handled.load(Ordering::Relaxed)
     }
@@ -134,8 +136,7 @@ impl<A: Actor<Context = Self>> Context<A> {
         self.tag.incarnation = incarnation;
     }
 
-    fn handled_one(&mut self) {
-        self.vitals.done();
+    fn one_more_this_turn(&mut self) {
         self.handled_this_turn += 1;
         if self.handled_this_turn >= MESSAGES_PER_TURN {
             self.handled_this_turn = 0;
@@ -221,12 +222,18 @@ where
         let Some((message, reply)) = self.mail.take() else { return };
         // The sender gave up (dropped its request or timed out): as in actix, what nobody waits for is not done.
         // It still counts for the turn, or a flood of given-up requests would starve the others.
+        let is_work = TypeId::of::<M>() != TypeId::of::<Ping>();
         if reply.as_ref().is_none_or(|reply| !reply.is_closed()) {
-            ctx.vitals.begin(std::any::type_name::<M>());
+            if is_work {
+                ctx.vitals.begin(std::any::type_name::<M>());
+            }
             let response = <A as Handler<M>>::handle(actor, message, ctx);
             response.handle(ctx, reply);
+            if is_work {
+                ctx.vitals.done();
+            }
         }
-        ctx.handled_one();
+        ctx.one_more_this_turn();
     }
 }
 

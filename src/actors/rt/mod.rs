@@ -95,7 +95,7 @@
 //! current-thread runtime. Nothing here reads another clock than `tokio::time`, and the backoff's jitter can be seeded.
 //!
 //! The parts: [`context`] is what an actor is given, [`cell`] the future that owns it and outlives its deaths,
-//! [`spec`] what the wiring says about it, [`supervisor`] (with `tree` and `shutdown`) who decides, [`panic`] how a
+//! [`spec`] what the wiring says about it, [`supervisor`] (with `tree`, `slot` and `shutdown`) who decides, [`panic`] how a
 //! panic gets its name, [`arbiters`] the threads.
 
 pub mod arbiters;
@@ -103,6 +103,7 @@ mod cell;
 pub mod context;
 pub mod panic;
 mod shutdown;
+mod slot;
 pub mod spec;
 pub mod supervisor;
 mod task;

@@ -72,8 +72,7 @@ fn note(info: &PanicHookInfo<'_>) -> bool {
     }
     if tag.is_some() {
         // Unavailable only while the thread is being torn down: then nobody asks for the report either.
-        let kept = LAST.try_with(|last| last.try_borrow_mut().map(|mut last| *last = Some(report)).is_ok());
-        let _kept: bool = kept.unwrap_or(false);
+        LAST.try_with(|last| last.try_borrow_mut().map(|mut last| *last = Some(report)).ok()).ok();
     }
     tag.is_some()
 }

@@ -7,8 +7,8 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::cell::Order;
+use super::slot::Slot;
 use super::spec::Line;
-use super::tree::Slot;
 use crate::messages::life::{Drain, LifeState, Outcome};
 
 /// A thread that is not blocked takes the order to end within microseconds.

@@ -199,6 +199,6 @@ impl Line {
 
     /// A cell that is gone has said so by its reporter; an order to it is void.
     pub(super) fn order(&self, order: Order) {
-        drop(self.orders.send(order));
+        self.orders.send(order).ok();
     }
 }

@@ -4,96 +4,19 @@
 //! but reads no clock: every step is given `now`, and says with [`Tree::next_wake`] when it wants the next one.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::Recipient;
-use tokio::sync::watch;
 
-use super::cell::{ChildEvent, Order, Reporter, What};
+use super::cell::{ChildEvent, Order, What};
 use super::panic::PanicReport;
-use super::spec::{ChildSpec, Group, Line};
-use crate::domain::restart::{Backoff, Failures, Intensity, Progress, RestartWindow, Strategy, plan};
+use super::slot::{Branch, Slot};
+use super::spec::Group;
+use crate::domain::restart::{Failures, Intensity, Progress, RestartWindow, Strategy, plan};
 use crate::messages::life::{
     ChildStatus, ControlError, Escalation, ExitReason, KillHow, LastExit, LifeFact, LifeState,
 };
-
-/// One child.
-pub(super) struct Slot {
-    pub(super) spec: ChildSpec,
-    branch: usize,
-    /// There from the first start on.
-    pub(super) line: Option<Line>,
-    /// A watch, because the shutdown waits for it to change.
-    state: watch::Sender<LifeState>,
-    incarnation: u64,
-    restarts: u64,
-    failures: Failures,
-    last_exit: Option<LastExit>,
-    backoff: Option<Duration>,
-    /// Not started before this.
-    back_at: Option<Instant>,
-    /// Killed when it has not stopped by this.
-    stop_by: Option<Instant>,
-    progress: Progress,
-    /// The hang of this life has been noted.
-    given_up: bool,
-}
-
-impl Slot {
-    pub(super) fn state(&self) -> LifeState {
-        *self.state.borrow()
-    }
-
-    pub(super) fn state_changes(&self) -> watch::Receiver<LifeState> {
-        self.state.subscribe()
-    }
-
-    fn enter(&mut self, state: LifeState) {
-        self.state.send_replace(state);
-    }
-
-    fn order(&self, order: Order) {
-        if let Some(line) = &self.line {
-            line.order(order);
-        }
-    }
-
-    fn is_running(&self) -> bool {
-        matches!(self.state(), LifeState::Starting | LifeState::Up | LifeState::Stopping)
-    }
-
-    fn stop(&mut self, now: Instant) {
-        self.enter(LifeState::Stopping);
-        self.stop_by = Some(now + self.spec.shutdown);
-        self.order(Order::Stop);
-    }
-}
-
-/// One group.
-struct Branch {
-    id: Arc<str>,
-    strategy: Strategy,
-    window: RestartWindow,
-    failures: Failures,
-    backoff: Backoff,
-    stops_together: bool,
-    members: Range<usize>,
-    /// Ended one after the other before anything is started.
-    to_stop: VecDeque<usize>,
-    to_start: BTreeSet<usize>,
-    /// Members start one after the other, each waiting for the one before: at boot and after a restart of the group.
-    in_order: bool,
-}
-
-impl Branch {
-    /// Adds to what must stop; the last started goes first.
-    fn queue_stops(&mut self, more: impl IntoIterator<Item = usize>) {
-        let all: BTreeSet<usize> = self.to_stop.iter().copied().chain(more).collect();
-        self.to_stop = all.into_iter().rev().collect();
-    }
-}
 
 pub(super) struct Tree {
     slots: Vec<Slot>,
@@ -115,21 +38,8 @@ impl Tree {
         let mut branches = Vec::new();
         for (branch, group) in groups.into_iter().enumerate() {
             let first = slots.len();
-            slots.extend(group.children.into_iter().map(|spec| Slot {
-                spec,
-                branch,
-                line: None,
-                state: watch::Sender::new(LifeState::Waiting),
-                incarnation: 0,
-                restarts: 0,
-                failures: Failures::default(),
-                last_exit: None,
-                backoff: None,
-                back_at: None,
-                stop_by: None,
-                progress: Progress::new(now, 0),
-                given_up: false,
-            }));
+            slots.extend(group.children.into_iter().map(|spec| Slot::new(spec, branch, now)));
+            let members = first..slots.len();
             branches.push(Branch {
                 id: group.id,
                 strategy: group.strategy,
@@ -137,9 +47,9 @@ impl Tree {
                 failures: Failures::default(),
                 backoff: group.backoff,
                 stops_together: group.stops_together,
-                members: first..slots.len(),
                 to_stop: VecDeque::new(),
-                to_start: (first..slots.len()).collect(),
+                to_start: members.clone().collect(),
+                members,
                 in_order: true,
             });
         }
@@ -182,12 +92,15 @@ impl Tree {
         &self.slots[index]
     }
 
-    /// The earliest time at which [`Tree::advance`] has something to do without being told anything.
-    pub(super) fn next_wake(&self) -> Option<Instant> {
+    /// The earliest time after `now` at which [`Tree::advance`] has something to do without being told anything. What
+    /// was due by `now` and is not done yet waits for somebody else's event, so a timer would only spin.
+    pub(super) fn next_wake(&self, now: Instant) -> Option<Instant> {
         if self.closing {
             return None;
         }
-        self.slots.iter().flat_map(|slot| [slot.back_at, slot.stop_by]).flatten().min()
+        let starts = self.slots.iter().filter_map(|slot| slot.back_at).filter(|at| *at > now);
+        let kills = self.slots.iter().filter_map(|slot| slot.stop_by);
+        starts.chain(kills).min()
     }
 
     /// Does what is due at `now`: kills who is overdue, stops and starts who is next.
@@ -209,7 +122,9 @@ impl Tree {
             self.advance_branch(index, now, events);
             let branch = &mut self.branches[index];
             if branch.to_start.is_empty() {
-                branch.in_order = false;
+                if std::mem::take(&mut branch.in_order) {
+                    branch.failures.came_up(now);
+                }
                 if index == self.booting {
                     self.booting += 1;
                 }
@@ -236,7 +151,7 @@ impl Tree {
                     continue;
                 }
                 LifeState::Waiting | LifeState::Down if slot.back_at.is_none_or(|at| at <= now) => {
-                    start(slot, next, events);
+                    slot.start(next, events);
                 }
                 LifeState::Waiting | LifeState::Down | LifeState::Starting | LifeState::Stopping => {}
             }
@@ -283,15 +198,10 @@ impl Tree {
         slot.backoff = None;
         slot.enter(LifeState::Down);
 
-        let back_in = if self.closing {
-            slot.enter(LifeState::Ended);
-            None
-        } else if reason == ExitReason::ArbiterDead {
-            slot.enter(LifeState::Ended);
-            None
-        } else if asked {
+        let cannot_come_back = self.closing || reason == ExitReason::ArbiterDead;
+        let back_in = if !cannot_come_back && asked {
             Some(Duration::ZERO)
-        } else if slot.spec.restart.restarts(reason == ExitReason::Stopped) {
+        } else if !cannot_come_back && slot.spec.restart.restarts(reason == ExitReason::Stopped) {
             Some(self.plan_restart(index, now))
         } else {
             slot.enter(LifeState::Ended);
@@ -495,17 +405,6 @@ impl Tree {
         }
         stages
     }
-}
-
-fn start(slot: &mut Slot, index: usize, events: &Recipient<ChildEvent>) {
-    slot.enter(LifeState::Starting);
-    slot.back_at = None;
-    slot.backoff = None;
-    slot.incarnation += 1;
-    if let Some(launch) = slot.spec.launch.take() {
-        slot.line = Some(Line::new(launch(Reporter::new(index, events.clone()))));
-    }
-    slot.order(Order::Start);
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -1,0 +1,87 @@
+//! HTTP: what the process says about itself (ops listener) and what it knows (API listener).
+//!
+//! Knows messages, never actors: objects come through [`StateClient`], actors through [`ActorControl`], everything about
+//! the process from the board. The probes read atomics only; they never ask a mailbox, the log or the API server, so a
+//! stuck part is reported and not waited for. Runs on the shared runtime; a handler that hangs hangs alone.
+//!
+//! One file a subject: [`ops`] probes and metrics, `objects` and `watch` the state, `process` the pipeline and the
+//! actors, `topics` and [`records`] the log. `params` is how a query string is read, [`problem`] how an error looks,
+//! `guard` what a browser may not do, [`serve`] the listeners.
+
+mod guard;
+pub mod live;
+pub mod ops;
+mod params;
+pub mod problem;
+mod process;
+pub mod records;
+mod serve;
+mod streams;
+mod topics;
+
+pub use serve::{HttpError, bind, serve};
+
+use crate::domain::kind::Kind;
+use crate::domain::topic::TopicSpec;
+use crate::log::Log;
+use crate::messages::control::ActorControl;
+use crate::observe::board::Board;
+use crate::observe::metrics::Metrics;
+use axum::Router;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::{get, post};
+use live::Beats;
+use std::sync::{Arc, OnceLock};
+use streams::StreamLimit;
+
+/// What the handlers read. Made before anything is connected, so that both listeners answer from the first moment; the
+/// cells are filled as the parts come up.
+#[derive(Clone, Default)]
+pub struct Faces {
+    /// How the process is doing.
+    pub board: Arc<Board>,
+    /// The metrics.
+    pub metrics: Arc<Metrics>,
+    /// Whether what must move still moves.
+    pub beats: Arc<Beats>,
+    /// The supervision tree, once it runs.
+    pub control: Arc<OnceLock<Arc<dyn ActorControl>>>,
+    /// The log, once it is open.
+    pub log: Arc<OnceLock<Arc<dyn Log>>>,
+    /// Our topics as they should be, once they are known.
+    pub topics: Arc<OnceLock<Vec<TopicSpec>>>,
+    /// The kinds that are watched, in the order in which they are shown.
+    pub kinds: Arc<[Kind]>,
+    /// `chaos.enabled`: whether actors may be killed and restarted by hand.
+    pub chaos: bool,
+    /// Bounds the streams that are open at once.
+    pub streams: StreamLimit,
+}
+
+/// Probes and metrics: `/livez`, `/readyz`, `/startupz`, `/metrics`. Holds no object's content.
+pub fn ops_router(faces: Faces) -> Router {
+    Router::new()
+        .route("/livez", get(ops::livez))
+        .route("/startupz", get(ops::startupz))
+        .route("/readyz", get(ops::readyz))
+        .route("/metrics", get(ops::metrics))
+        .fallback(problem::no_such_path)
+        .method_not_allowed_fallback(problem::no_such_method)
+        .with_state(faces)
+}
+
+/// `/api/v1/...`.
+pub fn api_router(faces: Faces) -> Router {
+    Router::new()
+        .route("/api/v1/pipeline", get(process::pipeline))
+        .route("/api/v1/actors", get(process::actors))
+        .route("/api/v1/actors/{*call}", post(process::control))
+        .route("/api/v1/topics", get(topics::list))
+        .route("/api/v1/topics/{topic}/records", get(records::read))
+        .route("/api/v1/version", get(process::version))
+        .fallback(problem::no_such_path)
+        .method_not_allowed_fallback(problem::no_such_method)
+        .layer(from_fn_with_state(faces.clone(), guard::own_pages_only))
+        .layer(from_fn(problem::no_sniffing))
+        .with_state(faces)
+}

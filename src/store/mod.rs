@@ -1,0 +1,195 @@
+//! The store: live state of every captured kind, built only from the log (G5), kept as compressed bytes.
+//!
+//! ```text
+//! log ── records ──▶ apply (one writer) ──▶ rows (dashmap, by name)     ──▶ get, before
+//!                                       ──▶ index (ordered, by tag)     ──▶ list, count
+//!                                       ──▶ ring of changes             ──▶ subscribe
+//!                                       ──▶ ledger (owed, dead, shadow) ──▶ restored (capture at its start)
+//!                                       ──▶ positions                   ──▶ where a reader goes on
+//! ```
+//!
+//! It outlives the actor that applies. Everything that actor must know after a panic stands in here: what was applied
+//! ([`Store::positions`]), what must be published again ([`Store::restored`]), whether a newer writer was seen
+//! ([`Store::superseded`]). Applying a record again is harmless.
+//!
+//! No guard ever leaves this module: callers get clones of `Arc`s. Lock order: writer, index, ring; readers take one lock
+//! at a time (a subscription: indexes in the order of their tables, then the ring).
+
+mod apply;
+mod changes;
+mod facts;
+mod read;
+mod row;
+mod table;
+#[cfg(test)]
+mod tests;
+
+pub use apply::Applied;
+pub use changes::{Change, Cursor, Lagged, Operation, Subscription};
+pub use read::{AsOf, Filter, KindMemory, Memory, Page, Position, Restored, Stats};
+pub use row::Object;
+
+use crate::domain::index::Name;
+use crate::domain::kind::{Kind, Tracking};
+use crate::domain::rv::Rv;
+use apply::Writer;
+use bytes::Bytes;
+use changes::Changes;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use table::Table;
+
+/// What a store is made of.
+#[derive(Debug, Clone)]
+pub struct StoreOptions {
+    /// The configured name of the cluster: keys of another are foreign.
+    pub cluster: String,
+    /// The kinds, each with its topic (prefix included).
+    pub tables: Vec<(Kind, Arc<str>)>,
+    /// Shards of each kind's map; a power of two. Many, because a reader that is preempted holds one of them.
+    pub shards: usize,
+    /// What rows may take in compressed bytes. Current state is never cut for it: see [`Store::over_cap`].
+    pub max_bytes: usize,
+    /// How long a Kubernetes Event is kept.
+    pub events_ttl: Duration,
+    /// How many of them are kept.
+    pub events_max: usize,
+    /// Changes kept for subscribers that are behind or come back.
+    pub ring: usize,
+    /// Names this life of the store in cursors: a cursor of another life cannot be resumed. Random by default; a
+    /// simulation gives its own.
+    pub instance: u64,
+}
+
+impl StoreOptions {
+    /// The defaults for these kinds and topics.
+    pub fn new(cluster: &str, tables: Vec<(Kind, Arc<str>)>) -> Self {
+        Self {
+            cluster: cluster.to_owned(),
+            tables,
+            shards: 1024,
+            max_bytes: 256 << 20,
+            events_ttl: Duration::from_secs(3600),
+            events_max: 20_000,
+            ring: 4096,
+            instance: rand::random(),
+        }
+    }
+}
+
+/// The state. Shared by everyone; written by one actor at a time.
+pub struct Store {
+    cluster: String,
+    tables: Vec<Table>,
+    by_topic: HashMap<Arc<str>, usize>,
+    /// By [`Kind::id`].
+    by_kind: HashMap<String, usize>,
+    max_bytes: usize,
+    events_ttl: Duration,
+    events_max: usize,
+    writer: Mutex<Writer>,
+    changes: Changes,
+    /// Our own writer epoch; 0 as long as we have none.
+    own_epoch: AtomicU64,
+    /// A higher epoch than our own that was seen; 0 for none.
+    superseded: AtomicU64,
+    counters: Mutex<read::Counters>,
+}
+
+/// Plain data that is valid after every line: a panic elsewhere must not take the state away from everyone.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Store {
+    /// An empty store. Every kind counts as incomplete until [`Store::complete`].
+    pub fn new(options: StoreOptions) -> Arc<Self> {
+        let tables: Vec<Table> =
+            options.tables.iter().map(|(kind, topic)| Table::new(kind, topic, options.shards)).collect();
+        let by_topic = tables.iter().enumerate().map(|(n, t)| (t.topic.clone(), n)).collect();
+        let by_kind = tables.iter().enumerate().map(|(n, t)| (t.kind.id(), n)).collect();
+        Arc::new(Self {
+            cluster: options.cluster,
+            tables,
+            by_topic,
+            by_kind,
+            max_bytes: options.max_bytes,
+            events_ttl: options.events_ttl,
+            events_max: options.events_max,
+            writer: Mutex::new(Writer::default()),
+            changes: Changes::new(options.instance, options.ring),
+            own_epoch: AtomicU64::new(0),
+            superseded: AtomicU64::new(0),
+            counters: Mutex::new(read::Counters::default()),
+        })
+    }
+
+    /// The kinds it holds, in the order in which they were given.
+    pub fn kinds(&self) -> Vec<Kind> {
+        self.tables.iter().map(|t| t.kind.clone()).collect()
+    }
+
+    /// The kind of that id (`pods`), if it is held.
+    pub fn kind(&self, id: &str) -> Option<Kind> {
+        self.by_kind.get(id).map(|n| self.tables[*n].kind.clone())
+    }
+
+    fn table(&self, kind: &Kind) -> Option<&Table> {
+        self.tables.iter().find(|t| t.kind == *kind)
+    }
+
+    /// Says which writer epoch is ours: from now on a higher one in the log is reported as superseding us.
+    pub fn set_writer_epoch(&self, epoch: u64) {
+        self.own_epoch.store(epoch, Ordering::Release);
+    }
+
+    /// A writer epoch above our own that was read: another process writes, ours must stop (exit 70). Stays.
+    pub fn superseded(&self) -> Option<u64> {
+        Some(self.superseded.load(Ordering::Acquire)).filter(|epoch| *epoch > 0)
+    }
+
+    /// Says what is still missing before questions about a kind may be answered, for people.
+    pub fn incomplete(&self, kind: &Kind, missing: &str) {
+        if let Some(table) = self.table(kind) {
+            *lock(&table.missing) = Some(missing.into());
+        }
+    }
+
+    /// Questions about the kind may be answered: its log was read up to our own writer markers.
+    pub fn complete(&self, kind: &Kind) {
+        if let Some(table) = self.table(kind) {
+            *lock(&table.missing) = None;
+        }
+    }
+
+    /// What is missing before questions about the kind may be answered.
+    pub fn missing(&self, kind: &Kind) -> Option<Arc<str>> {
+        self.table(kind).and_then(|table| lock(&table.missing).clone())
+    }
+
+    /// The exact JSON bytes of the object if the row is that uid at that version. Never waits for the fold.
+    pub fn before(&self, kind: &Kind, at: &Name, uid: &str, rv: &Rv) -> Option<Bytes> {
+        let row = self.table(kind)?.row(at)?;
+        (*row.uid == *uid && row.rv == *rv).then(|| row.json())
+    }
+
+    /// One object.
+    pub fn get(&self, kind: &Kind, at: &Name) -> Option<Object> {
+        let table = self.table(kind)?;
+        table.row(at).map(|row| Object::new(table.kind.clone(), row))
+    }
+
+    /// Forgets the dead of a kind: capture has taken them over (see [`crate::domain::fold::Ledger::bury`]).
+    pub fn bury(&self, kind: &Kind) {
+        if let Some(table) = self.table(kind) {
+            lock(&table.ledger).bury();
+        }
+    }
+
+    /// Whether a kind is kept by time instead of being folded.
+    fn is_stream(kind: &Kind) -> bool {
+        kind.tracking() == Tracking::Stream
+    }
+}
