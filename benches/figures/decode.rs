@@ -43,7 +43,8 @@ impl Lines {
 }
 
 fn chunks(lines: &[String]) -> Vec<Bytes> {
-    let body = Bytes::from(lines.iter().flat_map(|line| [line.as_bytes(), b"\n"]).flatten().copied().collect::<Vec<u8>>());
+    let body =
+        Bytes::from(lines.iter().flat_map(|line| [line.as_bytes(), b"\n"]).flatten().copied().collect::<Vec<u8>>());
     (0..body.len()).step_by(CHUNK).map(|at| body.slice(at..body.len().min(at + CHUNK))).collect()
 }
 

@@ -10,14 +10,66 @@ use std::fmt::Write as _;
 const REPLICAS: u64 = 6;
 
 const WORDS: &[&str] = &[
-    "checkout", "ledger", "inventory", "payment", "search", "catalog", "shipping", "session", "notify", "invoice", "pricing",
-    "quota", "audit", "gateway", "profile", "basket", "fraud", "media", "export", "rating", "booking", "voucher", "tariff",
-    "stock", "reports", "mailer", "ingest", "router", "geo", "identity", "tokens", "batch", "replica", "metrics", "archive",
-    "webhook", "events", "render", "quotes", "orders",
+    "checkout",
+    "ledger",
+    "inventory",
+    "payment",
+    "search",
+    "catalog",
+    "shipping",
+    "session",
+    "notify",
+    "invoice",
+    "pricing",
+    "quota",
+    "audit",
+    "gateway",
+    "profile",
+    "basket",
+    "fraud",
+    "media",
+    "export",
+    "rating",
+    "booking",
+    "voucher",
+    "tariff",
+    "stock",
+    "reports",
+    "mailer",
+    "ingest",
+    "router",
+    "geo",
+    "identity",
+    "tokens",
+    "batch",
+    "replica",
+    "metrics",
+    "archive",
+    "webhook",
+    "events",
+    "render",
+    "quotes",
+    "orders",
 ];
 const SETTINGS: &[&str] = &[
-    "TIMEOUT", "POOL_SIZE", "ENDPOINT", "REGION", "RETRIES", "CACHE_TTL", "LOG_LEVEL", "TOPIC", "BUCKET", "QUEUE", "SHARD",
-    "BATCH", "FEATURES", "TRACE_RATE", "HOST", "MODE", "LIMIT", "WINDOW",
+    "TIMEOUT",
+    "POOL_SIZE",
+    "ENDPOINT",
+    "REGION",
+    "RETRIES",
+    "CACHE_TTL",
+    "LOG_LEVEL",
+    "TOPIC",
+    "BUCKET",
+    "QUEUE",
+    "SHARD",
+    "BATCH",
+    "FEATURES",
+    "TRACE_RATE",
+    "HOST",
+    "MODE",
+    "LIMIT",
+    "WINDOW",
 ];
 
 /// A generator of reproducible chance (splitmix64).
@@ -123,24 +175,41 @@ fn app(number: u64) -> App {
                 {"downwardAPI": {"items": [{"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"},
                     "path": "namespace"}]}}]}}],
     });
-    App { namespace: format!("team-{:02}", c.below(30)), replica_set: format!("{name}-{hash}"), name, labels, annotations, spec }
+    App {
+        namespace: format!("team-{:02}", c.below(30)),
+        replica_set: format!("{name}-{hash}"),
+        name,
+        labels,
+        annotations,
+        spec,
+    }
 }
 
 fn container(c: &mut Chance, name: &str, part: &str, version: &str) -> Value {
     let mut env: Vec<Value> = Vec::new();
     for number in 0..7 + c.below(6) {
         let value = match c.below(5) {
-            0 => format!("http://{}.{}.svc.cluster.local:{}/v{}", c.of(WORDS), c.of(WORDS), 8000 + c.below(99), c.below(4)),
+            0 => format!(
+                "http://{}.{}.svc.cluster.local:{}/v{}",
+                c.of(WORDS),
+                c.of(WORDS),
+                8000 + c.below(99),
+                c.below(4)
+            ),
             1 => format!("{}ms", c.below(30_000)),
             2 => c.hex(16),
             3 => format!("{},{},{}", c.of(WORDS), c.of(WORDS), c.of(WORDS)),
             _ => c.below(10_000).to_string(),
         };
-        env.push(json!({"name": format!("{}_{}_{number}", c.of(WORDS).to_uppercase(), c.of(SETTINGS)), "value": value}));
+        env.push(
+            json!({"name": format!("{}_{}_{number}", c.of(WORDS).to_uppercase(), c.of(SETTINGS)), "value": value}),
+        );
     }
     env.push(json!({"name": "DB_PASSWORD",
         "valueFrom": {"secretKeyRef": {"key": "password", "name": format!("{part}-db")}}}));
-    env.push(json!({"name": "POD_NAME", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}}}));
+    env.push(
+        json!({"name": "POD_NAME", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}}}),
+    );
     let probe = |path: &str, period: u64| {
         json!({"failureThreshold": 3, "httpGet": {"path": path, "port": "http", "scheme": "HTTP"}, "periodSeconds": period,
             "successThreshold": 1, "timeoutSeconds": 2})
@@ -234,13 +303,14 @@ pub fn stored(index: u64, rv: u64, revision: u64) -> String {
 
 fn status(r: &mut Replica, app: &App, revision: u64) -> Value {
     let mut later = Chance::new(r.chance.next(), 4 + revision);
-    let conditions: Vec<Value> = ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"]
-        .iter()
-        .map(|kind| {
-            let time = if kind.contains("Ready") { later.time() } else { r.created.clone() };
-            json!({"lastProbeTime": null, "lastTransitionTime": time, "status": "True", "type": kind})
-        })
-        .collect();
+    let conditions: Vec<Value> =
+        ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"]
+            .iter()
+            .map(|kind| {
+                let time = if kind.contains("Ready") { later.time() } else { r.created.clone() };
+                json!({"lastProbeTime": null, "lastTransitionTime": time, "status": "True", "type": kind})
+            })
+            .collect();
     let containers = app.spec["containers"].as_array().cloned().unwrap_or_default();
     let containers: Vec<Value> = containers
         .iter()
@@ -309,15 +379,34 @@ fn event(index: u64, namespace: Option<&str>) -> (Value, Map<String, Value>, Str
     let (kind, reason, message) = match c.below(4) {
         0 => ("Normal", "Pulled", {
             let image = app.spec["containers"][0]["image"].as_str().unwrap_or_default().to_owned();
-            format!("Successfully pulled image \"{image}\" in {}ms ({}ms including waiting). Image size: {} bytes.",
-                c.below(9000), c.below(20_000), c.below(900_000_000))
+            format!(
+                "Successfully pulled image \"{image}\" in {}ms ({}ms including waiting). Image size: {} bytes.",
+                c.below(9000),
+                c.below(20_000),
+                c.below(900_000_000)
+            )
         }),
-        1 => ("Warning", "Unhealthy",
-            format!("Readiness probe failed: Get \"http://{}:8080/readyz\": context deadline exceeded (Client.Timeout \
-                     exceeded while awaiting headers) after {} ms", pod.ip, c.below(5000))),
-        2 => ("Warning", "BackOff",
-            format!("Back-off {}s restarting failed container {} in pod {}_{namespace}({})", 10 << c.below(5), app.name,
-                pod.name, pod.uid)),
+        1 => (
+            "Warning",
+            "Unhealthy",
+            format!(
+                "Readiness probe failed: Get \"http://{}:8080/readyz\": context deadline exceeded (Client.Timeout \
+                     exceeded while awaiting headers) after {} ms",
+                pod.ip,
+                c.below(5000)
+            ),
+        ),
+        2 => (
+            "Warning",
+            "BackOff",
+            format!(
+                "Back-off {}s restarting failed container {} in pod {}_{namespace}({})",
+                10 << c.below(5),
+                app.name,
+                pod.name,
+                pod.uid
+            ),
+        ),
         _ => ("Normal", "Scheduled", format!("Successfully assigned {namespace}/{} to {}", pod.name, pod.node)),
     };
     let rest = json!({
@@ -366,7 +455,8 @@ fn fields(value: &Value, key: &str) -> Value {
             };
             out.insert(".".into(), json!({}));
             for element in elements {
-                let id: Map<String, Value> = keys.iter().map(|key| ((*key).to_owned(), element[*key].clone())).collect();
+                let id: Map<String, Value> =
+                    keys.iter().map(|key| ((*key).to_owned(), element[*key].clone())).collect();
                 let inner = if key == "ownerReferences" { json!({}) } else { fields(element, "element") };
                 out.insert(format!("k:{}", Value::Object(id)), inner);
             }
