@@ -87,17 +87,18 @@ fn ensure(component: &Component, progress: &dyn Fn(&str)) -> Result<PathBuf> {
     remove_if_there(&work)?;
     let out = work.join("out");
     fs::create_dir_all(&out).attempt(|| format!("make {}", out.display()))?;
+    let out_text = utf8(&out)?;
     for (name, content) in component.files {
-        fs::write(work.join(name), content).attempt(|| format!("write {name} into {}", work.display()))?;
+        fs::write(work.join(name), content.replace("{out}", out_text))
+            .attempt(|| format!("write {name} into {}", work.display()))?;
     }
     let log = beside("build.log");
     let mut output = File::create(&log).attempt(|| format!("write {}", log.display()))?;
     for step in component.steps {
         run(component, step, &work, &out, &log, &mut output)?;
     }
-    let template = work.join("template");
-    if template.is_dir() {
-        fs::rename(&template, out.join("template")).attempt(|| format!("keep {}", template.display()))?;
+    if let Some((_, finish)) = component.finish {
+        finish(&work, &out)?;
     }
     fs::rename(&out, &done).attempt(|| format!("move the finished build to {}", done.display()))?;
     remove_if_there(&work)?;
@@ -105,10 +106,7 @@ fn ensure(component: &Component, progress: &dyn Fn(&str)) -> Result<PathBuf> {
 }
 
 fn run(component: &Component, step: &Step, work: &Path, out: &Path, log: &Path, output: &mut File) -> Result<()> {
-    let out_text = out.to_str().ok_or_else(|| Error::Io {
-        action: format!("build in {}", out.display()),
-        source: std::io::Error::other("the path is not UTF-8: set XDG_CACHE_HOME to one that is"),
-    })?;
+    let out_text = utf8(out)?;
     let args: Vec<String> = step.args.iter().map(|arg| arg.replace("{out}", out_text)).collect();
     let what = format!("{} (`{} {}`)", component.name, step.program, args.join(" "));
     writeln!(output, "$ {what}").attempt(|| format!("write {}", log.display()))?;
@@ -132,6 +130,13 @@ fn run(component: &Component, step: &Step, work: &Path, out: &Path, log: &Path, 
         fs::write(&target, content).attempt(|| format!("write {}", target.display()))?;
     }
     Ok(())
+}
+
+fn utf8(path: &Path) -> Result<&str> {
+    path.to_str().ok_or_else(|| Error::Io {
+        action: format!("build in {}", path.display()),
+        source: std::io::Error::other("the path is not UTF-8: set XDG_CACHE_HOME to one that is"),
+    })
 }
 
 fn remove_if_there(directory: &Path) -> Result<()> {

@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 
 /// One process of this machine, told apart from any later one with the same pid.
@@ -31,8 +31,8 @@ pub enum Condition {
 impl Identity {
     /// The process that has this pid now, if there is one that has not ended.
     pub fn of(pid: u32) -> Option<Self> {
-        let (state, start_ticks) = stat(pid)?;
-        (!is_dead(state)).then(|| Self { pid, start_ticks, boot: boot_id() })
+        let now = stat(pid)?;
+        (!now.has_ended()).then(|| Self { pid, start_ticks: now.start_ticks, boot: boot_id() })
     }
 
     /// This very process.
@@ -43,8 +43,8 @@ impl Identity {
     /// Whether that process still exists, and how it is.
     pub fn condition(&self) -> Condition {
         match stat(self.pid) {
-            Some((state, start)) if start == self.start_ticks && !is_dead(state) && self.boot == boot_id() => {
-                if matches!(state, 'T' | 't') { Condition::Paused } else { Condition::Running }
+            Some(now) if now.start_ticks == self.start_ticks && !now.has_ended() && self.boot == boot_id() => {
+                if matches!(now.state, 'T' | 't') { Condition::Paused } else { Condition::Running }
             }
             _ => Condition::Gone,
         }
@@ -62,7 +62,10 @@ impl Identity {
 
     /// Sends `signal` if, and only if, the pid still means this process. `false`: it has ended. The pidfd is opened before
     /// the check, so a pid recycled in between cannot be hit.
+    #[cfg(target_os = "linux")]
     fn signal(&self, signal: Signal) -> std::io::Result<bool> {
+        use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
+
         let Some(pid) = i32::try_from(self.pid).ok().and_then(Pid::from_raw) else { return Ok(false) };
         let handle = match pidfd_open(pid, PidfdFlags::empty()) {
             Ok(handle) => handle,
@@ -80,23 +83,41 @@ impl Identity {
     }
 }
 
-/// Zombie or dead: nothing runs any more, somebody has only not asked how it ended.
-fn is_dead(state: char) -> bool {
-    matches!(state, 'Z' | 'X' | 'x')
+#[cfg(not(target_os = "linux"))]
+impl Identity {
+    fn signal(&self, _: Signal) -> std::io::Result<bool> {
+        Err(std::io::ErrorKind::Unsupported.into())
+    }
 }
 
-/// State letter and start tick of a pid.
-fn stat(pid: u32) -> Option<(char, u64)> {
+/// What `/proc/PID/stat` says.
+#[derive(Debug, PartialEq, Eq)]
+struct Stat {
+    state: char,
+    threads: u64,
+    start_ticks: u64,
+}
+
+impl Stat {
+    /// Nothing runs any more, somebody has only not asked how it ended. A killed JVM is a zombie as soon as its first thread
+    /// is; the others hold ports and files for a moment longer, and until then it has not ended.
+    fn has_ended(&self) -> bool {
+        matches!(self.state, 'Z' | 'X' | 'x') && self.threads <= 1
+    }
+}
+
+fn stat(pid: u32) -> Option<Stat> {
     parse_stat(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
 /// proc(5): the second field is the command in parentheses and may itself hold spaces and parentheses, so fields are counted
-/// from its last `)`. State is field 3, start time field 22.
-fn parse_stat(line: &str) -> Option<(char, u64)> {
+/// from its last `)`. State is field 3, threads field 20, start time field 22.
+fn parse_stat(line: &str) -> Option<Stat> {
     let mut fields = line.rsplit_once(')')?.1.split_ascii_whitespace();
     let state = fields.next()?.chars().next()?;
-    let start = fields.nth(18)?.parse().ok()?;
-    Some((state, start))
+    let threads = fields.nth(16)?.parse().ok()?;
+    let start_ticks = fields.nth(1)?.parse().ok()?;
+    Some(Stat { state, threads, start_ticks })
 }
 
 fn boot_id() -> String {
@@ -111,8 +132,16 @@ mod tests {
 
     #[test]
     fn a_command_named_with_spaces_and_parentheses_does_not_shift_the_fields() {
-        let line = "42 (a) b (c) S 1 42 42 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 1 0 987654 1000 2000";
-        assert_eq!(parse_stat(line), Some(('S', 987_654)));
+        let line = "42 (a) b (c) S 1 42 42 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 31 0 987654 1000 2000";
+        assert_eq!(parse_stat(line), Some(Stat { state: 'S', threads: 31, start_ticks: 987_654 }));
+    }
+
+    #[test]
+    fn a_zombie_whose_other_threads_still_hold_its_ports_has_not_ended() {
+        let zombie = |threads| Stat { state: 'Z', threads, start_ticks: 1 };
+        assert!(!zombie(7).has_ended());
+        assert!(zombie(1).has_ended());
+        assert!(!Stat { state: 'S', threads: 1, start_ticks: 1 }.has_ended());
     }
 
     #[test]

@@ -9,9 +9,9 @@ use std::{fmt::Write as _, fs};
 use serde::{Deserialize, Serialize};
 
 use crate::cache::{self, built, find_on_path};
-use crate::error::{Attempt, Error, Missing, Result};
+use crate::error::{Attempt, Missing, Result};
 use crate::ports::Lease;
-use crate::process::{Member, Spec};
+use crate::process::{Member, Spec, lost_its_port};
 use crate::recipe::{Part, SERVER_PROPERTIES, TEMPLATE_CLUSTER_ID};
 use crate::scratch::Scratch;
 
@@ -22,6 +22,8 @@ pub struct KafkaOptions {
     pub port: Option<u16>,
     /// JVM heap in MiB. 256 holds what tests do; a benchmark wants more.
     pub heap_mib: u32,
+    /// More JVM flags, which win over ours: `-XX:TieredStopAtLevel=4` for the throughput of a long-lived broker.
+    pub jvm_args: Vec<String>,
     /// More server properties, which win over the recipe's own.
     pub properties: Vec<(String, String)>,
     /// Keep data and logs here, over several starts, instead of in a temporary directory.
@@ -30,7 +32,7 @@ pub struct KafkaOptions {
 
 impl Default for KafkaOptions {
     fn default() -> Self {
-        Self { port: None, heap_mib: 256, properties: Vec::new(), directory: None }
+        Self { port: None, heap_mib: 256, jvm_args: Vec::new(), properties: Vec::new(), directory: None }
     }
 }
 
@@ -48,26 +50,32 @@ impl Kafka {
     /// Builds Kafka if need be, starts it, and returns when it takes requests.
     pub fn start(options: KafkaOptions) -> Result<Self> {
         let home = built(Part::Kafka, "kafka")?;
-        let java =
-            find_on_path("java").ok_or(Missing { tool: "java", needed_for: "to run Kafka (version 17 or later)" })?;
+        let classes = built(Part::Kafka, "kafka-classes")?.join(CLASS_ARCHIVE);
         let scratch = Scratch::new("kafka", options.directory.as_deref())?;
         format_data(&home.join("template"), &scratch.data().join("log"))?;
+        // A JVM that could not write an archive starts without.
+        let archive = classes.is_file().then(|| format!("-XX:SharedArchiveFile={}", classes.display()));
+        let jvm_args: Vec<String> = archive.into_iter().chain(options.jvm_args.iter().cloned()).collect();
 
         // The lease keeps other test beds off a port, not other programs: then a second pair of ports will do.
         for last in [false, false, true] {
-            match Self::launch(&options, &home, &java, &scratch) {
+            match Self::launch(&options, &home, &jvm_args, &scratch) {
                 Ok((broker, port, controller_port)) => {
                     return Ok(Self { broker, scratch, port, _controller_port: controller_port });
                 }
-                Err(Error::Exited { tail, .. })
-                    if !last && options.port.is_none() && tail.contains("already in use") => {}
+                Err(error) if !last && options.port.is_none() && lost_its_port(&error) => {}
                 Err(error) => return Err(error),
             }
         }
         unreachable!("the last attempt returns")
     }
 
-    fn launch(options: &KafkaOptions, home: &Path, java: &Path, scratch: &Scratch) -> Result<(Member, Lease, Lease)> {
+    fn launch(
+        options: &KafkaOptions,
+        home: &Path,
+        jvm_args: &[String],
+        scratch: &Scratch,
+    ) -> Result<(Member, Lease, Lease)> {
         let leases = cache::cache_root().join("ports");
         let port = options.port.map_or_else(|| Lease::any(&leases), |port| Lease::exactly(&leases, port))?;
         let controller_port = Lease::any(&leases)?;
@@ -80,8 +88,8 @@ impl Kafka {
         let spec = Spec {
             name: "kafka",
             port: Some(port.port()),
-            program: java.to_owned(),
-            args: jvm_args(home, options.heap_mib, &properties),
+            program: java()?,
+            args: broker_args(home, options.heap_mib, jvm_args, &properties),
             env: Vec::new(),
             directory: scratch.data(),
             log: scratch.logs().join("kafka.log"),
@@ -133,19 +141,42 @@ impl Kafka {
     }
 }
 
-fn jvm_args(home: &Path, heap_mib: u32, properties: &Path) -> Vec<String> {
-    vec![
+/// In the `kafka-classes` directory.
+const CLASS_ARCHIVE: &str = "kafka.jsa";
+
+/// Runs a broker until it serves and ends it in good order, which makes the JVM write what it had loaded.
+pub(crate) fn archive_classes(work: &Path, out: &Path) -> Result<()> {
+    let home = built(Part::Kafka, "kafka")?;
+    let scratch = Scratch::new("kafka-classes", Some(work))?;
+    format_data(&home.join("template"), &scratch.data().join("log"))?;
+    let archive = out.join(CLASS_ARCHIVE);
+    let jvm_args = [format!("-XX:ArchiveClassesAtExit={}", archive.display())];
+    let (broker, _port, _controller_port) = Kafka::launch(&KafkaOptions::default(), &home, &jvm_args, &scratch)?;
+    broker.terminate()
+}
+
+fn java() -> Result<PathBuf> {
+    let missing = Missing { tool: "java", needed_for: "to run Kafka (version 17 or later)" };
+    Ok(find_on_path("java").ok_or(missing)?)
+}
+
+fn broker_args(home: &Path, heap_mib: u32, jvm_args: &[String], properties: &Path) -> Vec<String> {
+    let mut args = vec![
         format!("-Xmx{heap_mib}m"),
         format!("-Xms{heap_mib}m"),
         "-XX:+UseSerialGC".to_owned(),
-        "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn".to_owned(),
-        "-Dorg.slf4j.simpleLogger.showDateTime=true".to_owned(),
-        "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS".to_owned(),
-        "-cp".to_owned(),
-        home.join("libs/*").display().to_string(),
-        "kafka.Kafka".to_owned(),
-        properties.display().to_string(),
-    ]
+        // A test's broker lives too short to earn back what the optimising compiler costs at its start.
+        "-XX:TieredStopAtLevel=1".to_owned(),
+    ];
+    args.extend(jvm_args.iter().cloned());
+    for property in ["defaultLogLevel=warn", "showDateTime=true", "dateTimeFormat=HH:mm:ss.SSS"] {
+        args.push(format!("-Dorg.slf4j.simpleLogger.{property}"));
+    }
+    args.push("-cp".to_owned());
+    args.push(home.join("libs/*").display().to_string());
+    args.push("kafka.Kafka".to_owned());
+    args.push(properties.display().to_string());
+    args
 }
 
 /// The recipe's properties, this run's ports and directory, then the caller's: Java takes the last mention of a key.

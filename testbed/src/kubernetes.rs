@@ -12,7 +12,7 @@ use crate::cache::{self, built, find_on_path};
 use crate::error::{Attempt, Error, Missing, Result};
 use crate::https::{Https, Request, Response};
 use crate::ports::Lease;
-use crate::process::Member;
+use crate::process::{Member, lost_its_port};
 use crate::recipe::{Part, short_hash};
 use crate::scratch::Scratch;
 use crate::wait;
@@ -30,6 +30,9 @@ pub struct KubernetesOptions {
     pub controllers: bool,
     /// Nodes `node-0`, `node-1`, … that are ready at return; only with `controllers`.
     pub nodes: usize,
+    /// How long a pod stays Pending before it is ContainerCreating, and so on through its life: each step takes this long,
+    /// up to twice that by chance. kwok's own pace is 1 to 5 s.
+    pub pod_step: Duration,
     /// `false`: watches read etcd directly (`--watch-cache=false`). With it, only then does a compaction answer 410 Gone for
     /// every kind and not just for Events.
     pub watch_cache: bool,
@@ -47,6 +50,7 @@ impl Default for KubernetesOptions {
             port: None,
             controllers: true,
             nodes: 2,
+            pod_step: Duration::from_millis(250),
             watch_cache: true,
             compaction_interval: None,
             api_server_args: Vec::new(),
@@ -90,8 +94,7 @@ impl Kubernetes {
             let api_server = start_api_server(&options, &binaries, &files, &https, port.port(), etcd_port.port())?;
             match api_server.wait_ready() {
                 Ok(()) => break (api_server, https, port, etcd_port),
-                Err(Error::Exited { tail, .. })
-                    if attempts_left > 0 && options.port.is_none() && tail.contains("address already in use") => {}
+                Err(error) if attempts_left > 0 && options.port.is_none() && lost_its_port(&error) => {}
                 Err(error) => return Err(error),
             }
         };
@@ -109,7 +112,7 @@ impl Kubernetes {
         cluster.write_kubeconfig(&cluster.kubeconfig_path(), &cluster.admin_token)?;
         if options.controllers {
             let kwok_port = Lease::any(&leases)?;
-            cluster.controllers = start_controllers(&binaries, &files, kwok_port.port())?;
+            cluster.controllers = start_controllers(&binaries, &files, options.pod_step, kwok_port.port())?;
             cluster._other_ports.push(kwok_port);
             let names: Vec<String> = (0..options.nodes).map(|index| format!("node-{index}")).collect();
             names.iter().try_for_each(|name| cluster.create_node(name))?;

@@ -3,11 +3,8 @@
 #![allow(unsafe_code, reason = "pre_exec has no safe form; two system calls, argued below")]
 
 use std::io;
-use std::os::unix::process::CommandExt;
 use std::process::{Child, Command};
 use std::sync::{OnceLock, mpsc};
-
-use rustix::process::{Signal, getpid, getppid, set_parent_process_death_signal};
 
 type Job = (Command, mpsc::Sender<io::Result<Child>>);
 
@@ -40,19 +37,26 @@ pub(crate) fn spawn(command: Command) -> io::Result<Child> {
     answer.recv().map_err(|_| ended())?
 }
 
+#[cfg(target_os = "linux")]
 fn die_with_parent(mut command: Command) -> Command {
+    use std::os::unix::process::CommandExt;
+
+    use rustix::process::{Signal, getpid, getppid, set_parent_process_death_signal};
+
     let parent = getpid();
     let prepare = move || {
         set_parent_process_death_signal(Some(Signal::KILL))?;
         // The parent may have died between fork and the line above; then no signal would ever come.
-        if getppid() == Some(parent) {
-            Ok(())
-        } else {
-            Err(io::Error::from_raw_os_error(rustix::io::Errno::SRCH.raw_os_error()))
-        }
+        if getppid() == Some(parent) { Ok(()) } else { Err(rustix::io::Errno::SRCH.into()) }
     };
     // SAFETY: between fork and exec only async-signal-safe work is allowed: these are two plain system calls, without
     // allocation, locks or anything that unwinds.
     unsafe { command.pre_exec(prepare) };
+    command
+}
+
+/// Elsewhere nothing is started ([`crate::available`] says so); this is only so that the workspace compiles.
+#[cfg(not(target_os = "linux"))]
+fn die_with_parent(command: Command) -> Command {
     command
 }

@@ -86,6 +86,14 @@ impl Member {
         Ok(())
     }
 
+    /// SIGTERM, then waits for its own, orderly end.
+    pub fn terminate(&self) -> Result<()> {
+        const LONG: Duration = Duration::from_secs(60);
+        self.signal(Signal::TERM)?;
+        let ended = wait::until(LONG, || Ok::<_, Error>(self.ended()?.map(|_| ())))?;
+        ended.ok_or_else(|| self.not_ready(LONG, "it does not end on SIGTERM".to_owned()))
+    }
+
     /// SIGSTOP: the process answers nothing, its connections stay open. Returns when it has stopped.
     pub fn pause(&self) -> Result<()> {
         self.signal(Signal::STOP)?;
@@ -193,9 +201,48 @@ fn spawn(spec: &Spec) -> Result<Child> {
     orphans::spawn(command).attempt(|| format!("start {} ({})", spec.name, spec.program.display()))
 }
 
-/// The end of a log, for an error message.
+/// Whether a start failed for a port that another program took between our probe and its bind. The whole log is looked
+/// through: Java's stack traces push the sentence far up.
+pub(crate) fn lost_its_port(error: &Error) -> bool {
+    let Error::Exited { log, .. } = error else { return false };
+    fs::read(log).is_ok_and(|bytes| String::from_utf8_lossy(&bytes).to_lowercase().contains("address already in use"))
+}
+
+/// The end of a log, for an error message, without the frames of Java's stack traces: the sentences are what helps.
 pub(crate) fn last_lines(log: &Path, count: usize) -> String {
     let text = fs::read(log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
-    let lines: Vec<&str> = text.lines().collect();
+    last_sentences(&text, count)
+}
+
+fn last_sentences(text: &str, count: usize) -> String {
+    let is_frame = |line: &&str| line.starts_with("\tat ") || line.starts_with("\t... ");
+    let lines: Vec<&str> = text.lines().filter(|line| !is_frame(line)).collect();
     lines[lines.len().saturating_sub(count)..].join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_log_shows_what_java_said_and_not_where() {
+        let log = "old\n12:00 ERROR Exiting\nException: no\n\tat a.b.C(C.java:1)\nCaused by: port\n\t... 18 more\n";
+        assert_eq!(last_sentences(log, 3), "12:00 ERROR Exiting\nException: no\nCaused by: port");
+        assert_eq!(last_sentences("", 3), "");
+    }
+
+    #[test]
+    fn only_a_process_that_said_so_has_lost_its_port() {
+        let directory = crate::scratch::tests::TestDirectory::new("log");
+        let log = directory.path().join("log");
+        let ended = |said: &str| {
+            fs::write(&log, said).unwrap();
+            let status = std::os::unix::process::ExitStatusExt::from_raw(256);
+            Error::Exited { process: "kafka", status, log: log.clone(), tail: String::new() }
+        };
+        assert!(lost_its_port(&ended("BindException: Address already in use\n\tat x\n")));
+        assert!(lost_its_port(&ended("listen tcp 127.0.0.1:1: bind: address already in use")));
+        assert!(!lost_its_port(&ended("ConfigException: Invalid value")));
+        assert!(!lost_its_port(&Error::NotRunning { process: "kafka" }));
+    }
 }

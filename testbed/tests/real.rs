@@ -6,6 +6,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -50,7 +51,8 @@ fn a_topic_survives_a_kill9_of_kafka() -> Checked {
     let kafka = Kafka::start(KafkaOptions::default())?;
     let bootstrap = kafka.bootstrap();
     create_topic(&bootstrap, "survivor")?;
-    check(kafka.data_dir().join("survivor-0").is_dir(), "the topic has a partition on disk")?;
+    let partition = kafka.data_dir().join("survivor-0");
+    wait_for("partition on disk", Duration::from_secs(20), || Ok(partition.is_dir()))?;
     let first = kafka.broker().identity().ok_or("no process")?;
 
     kafka.pause()?;
@@ -111,18 +113,20 @@ fn a_kill9_of_its_owner_ends_kafka() -> Checked {
         .spawn()?;
     let mut line = String::new();
     BufReader::new(owner.stdout.take().ok_or("no stdout")?).read_line(&mut line)?;
-    let broker: Identity = serde_json::from_str(&line)?;
+    let (broker, logs): (Identity, PathBuf) = serde_json::from_str(&line)?;
     check(broker.condition() == Condition::Running, "the owner's broker runs")?;
     owner.kill()?;
     owner.wait()?;
     // The kernel sends the signal as the owner dies; the JVM needs a moment to be torn down.
-    wait_for("the broker's end", Duration::from_secs(10), || Ok(broker.is_gone()))
+    wait_for("end of the broker", Duration::from_secs(10), || Ok(broker.is_gone()))?;
+    // Nobody was left to do it; otherwise the next start would remove the data, and the logs a day later.
+    Ok(std::fs::remove_dir_all(logs.parent().ok_or("the logs lie in a directory")?)?)
 }
 
 fn own_a_kafka_until_killed() -> ! {
     let kafka = Kafka::start(KafkaOptions::default()).expect("Kafka starts");
     let broker = kafka.broker().identity().expect("a started broker runs");
-    println!("{}", serde_json::to_string(&broker).expect("an identity is plain data"));
+    println!("{}", json!([broker, kafka.logs_dir()]));
     // Ends with the test at the latest: its end of the pipe closes.
     std::io::stdin().read_to_end(&mut Vec::new()).expect("standard input is a pipe");
     unreachable!("the test kills this process first");
@@ -175,6 +179,11 @@ fn a_cluster_lives_through_faults() -> Checked {
     let answer = cluster.request("PATCH", path, "application/merge-patch+json", &scale)?;
     check(answer.status == 200, &format!("the deployment is scaled: {answer:?}"))?;
     running(5)?;
+    let answer = cluster.request("DELETE", path.trim_end_matches("/scale"), "", "")?;
+    check(answer.status == 200, &format!("the deployment is deleted: {answer:?}"))?;
+    wait_for("end of the pods well before their grace period's", Duration::from_secs(20), || {
+        Ok(get(&cluster, "/api/v1/namespaces/default/pods")?["items"].as_array().is_some_and(Vec::is_empty))
+    })?;
 
     let everyone = identities(cluster.members());
     check(everyone.len() == 4, "API server, controller-manager, scheduler and kwok run")?;

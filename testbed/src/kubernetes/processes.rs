@@ -86,7 +86,12 @@ fn is_ready(https: &Https, token: &str) -> Result<(), String> {
 }
 
 /// Starts controller-manager, scheduler and kwok. They serve nobody: a node becoming ready shows that they work.
-pub(super) fn start_controllers(binaries: &Binaries, files: &Files, kwok_port: u16) -> Result<Vec<Member>> {
+pub(super) fn start_controllers(
+    binaries: &Binaries,
+    files: &Files,
+    pod_step: Duration,
+    kwok_port: u16,
+) -> Result<Vec<Member>> {
     let kubeconfig = format!("--kubeconfig={}", files.path(KUBECONFIG));
     let part = |name: &str, more: &[&str]| -> Vec<String> {
         let flags = ["--leader-elect=false", "--bind-address=127.0.0.1", "--secure-port=0"];
@@ -100,8 +105,7 @@ pub(super) fn start_controllers(binaries: &Binaries, files: &Files, kwok_port: u
     let mut kwok =
         vec![kubeconfig, "--manage-all-nodes=true".into(), format!("--server-address=127.0.0.1:{kwok_port}")];
     for stage in KWOK_STAGES {
-        let file = Path::new(stage).file_name().expect("a stage is a file");
-        kwok.push(format!("--config={}", binaries.kwok.join(file).display()));
+        kwok.push(format!("--config={}", write_stage(binaries, files, stage, pod_step)?.display()));
     }
     let alive = || Ok(());
     Ok(vec![
@@ -109,6 +113,36 @@ pub(super) fn start_controllers(binaries: &Binaries, files: &Files, kwok_port: u
         Member::start(files.spec("kube-scheduler", &binaries.kube, scheduler), alive)?,
         Member::start(files.spec("kwok", &binaries.kwok.join("kwok"), kwok), alive)?,
     ])
+}
+
+/// Copies a stage of kwok's into the data directory, a pod's with our pace.
+fn write_stage(binaries: &Binaries, files: &Files, stage: &str, pod_step: Duration) -> Result<PathBuf> {
+    let name = stage.rsplit('/').next().unwrap_or(stage);
+    let source = binaries.kwok.join(name);
+    let text = fs::read_to_string(&source).attempt(|| format!("read {}", source.display()))?;
+    let text = if name.starts_with("pod-") { paced(&text, pod_step) } else { text };
+    let target = files.data.join(name);
+    fs::write(&target, text).attempt(|| format!("write {}", target.display()))?;
+    Ok(target)
+}
+
+/// kwok waits a time between the two by chance. Both are plain lines in its own files; a pod's annotations still win. A deleted
+/// pod it lets terminate for any time up to the whole grace period of 30 s; here that is one more step.
+fn paced(stage: &str, step: Duration) -> String {
+    let pace = |line: &str| {
+        let (key, factor) = match line.trim_start().split(':').next() {
+            Some(key @ "durationMilliseconds") => (key, 1),
+            Some(key @ "jitterDurationMilliseconds") => (key, 2),
+            _ => return line.to_owned(),
+        };
+        let indent = &line[..line.len() - line.trim_start().len()];
+        format!("{indent}{key}: {}", step.as_millis() * factor)
+    };
+    let paced: String = stage.lines().map(|line| pace(line) + "\n").collect();
+    paced.replace(
+        "expressionFrom: '.metadata.deletionTimestamp'",
+        "expressionFrom: '.metadata.annotations[\"pod-delete.stage.kwok.x-k8s.io/jitter-delay\"]'",
+    )
 }
 
 /// What was built.
@@ -179,4 +213,27 @@ pub(super) fn write_private(path: &Path, content: &str) -> Result<()> {
     use std::os::unix::fs::OpenOptionsExt;
     let file = fs::File::options().write(true).create(true).truncate(true).mode(0o600).open(path);
     file.and_then(|mut file| file.write_all(content.as_bytes())).attempt(|| format!("write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_two_delays_of_a_stage_are_changed() {
+        let stage = "  delay:\n    durationMilliseconds: 1000\n    durationFrom:\n      expressionFrom: 'x'\n    \
+                     jitterDurationMilliseconds: 5000\n";
+        let paced = paced(stage, Duration::from_millis(250));
+        let expected = "  delay:\n    durationMilliseconds: 250\n    durationFrom:\n      expressionFrom: 'x'\n    \
+                        jitterDurationMilliseconds: 500\n";
+        assert_eq!(paced, expected);
+    }
+    #[test]
+    fn a_deleted_pod_is_not_kept_for_its_whole_grace_period() {
+        let stage = "    - key: '.metadata.deletionTimestamp'\n      operator: 'Exists'\n  delay:\n    jitterDurationFrom:\n      \
+                     expressionFrom: '.metadata.deletionTimestamp'\n";
+        let paced = paced(stage, Duration::from_millis(250));
+        assert!(paced.contains("- key: '.metadata.deletionTimestamp'"), "which pods it is about stays: {paced}");
+        assert!(paced.contains("expressionFrom: '.metadata.annotations["), "{paced}");
+    }
 }

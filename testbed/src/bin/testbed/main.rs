@@ -94,6 +94,9 @@ struct UpOptions {
     /// Kafka's JVM heap in MiB.
     #[arg(long, value_name = "MIB", default_value_t = 256)]
     kafka_heap: u32,
+    /// One more flag for Kafka's JVM; may be repeated.
+    #[arg(long, value_name = "FLAG", allow_hyphen_values = true)]
+    kafka_jvm_arg: Vec<String>,
     /// A Kafka server property, KEY=VALUE; may be repeated.
     #[arg(long, value_name = "KEY=VALUE", value_parser = parse_property)]
     kafka_property: Vec<(String, String)>,
@@ -103,6 +106,9 @@ struct UpOptions {
     /// How many nodes there are for pods.
     #[arg(long, default_value_t = 2)]
     nodes: usize,
+    /// How long each step of a pod's life takes (Pending, ContainerCreating, Running, Terminating), up to twice that by chance.
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 250)]
+    pod_step: u64,
     /// API server and etcd only: objects are stored and watched, nothing acts on them.
     #[arg(long)]
     no_controllers: bool,

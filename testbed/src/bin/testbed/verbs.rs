@@ -64,6 +64,7 @@ fn start_keeper(place: &Place, options: &UpOptions) -> Result<Child> {
             let options = KafkaOptions {
                 port: options.kafka_port.or(last_port),
                 heap_mib: options.kafka_heap,
+                jvm_args: options.kafka_jvm_arg.clone(),
                 properties: options.kafka_property.clone(),
                 directory,
             };
@@ -74,6 +75,7 @@ fn start_keeper(place: &Place, options: &UpOptions) -> Result<Child> {
                 port: options.api_port.or(last_port),
                 controllers: !options.no_controllers,
                 nodes: options.nodes,
+                pod_step: Duration::from_millis(options.pod_step),
                 watch_cache: !options.no_watch_cache,
                 compaction_interval: options.compaction.map(Duration::from_secs),
                 api_server_args: options.api_server_arg.clone(),
@@ -164,11 +166,17 @@ fn keep_port(place: &Place) -> Result<()> {
 /// Only what the test bed made: a `--dir` may be anybody's directory.
 fn remove(place: &Place) -> Result<()> {
     let run = place.run();
-    match fs::remove_dir_all(&run) {
+    // A process whose keeper was killed while it started is not in the state: it ends with the keeper, but may still be writing.
+    let mut last = None;
+    let removed = wait_until(Duration::from_secs(5), || match fs::remove_dir_all(&run) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(error).with_context(|| format!("cannot remove {}", run.display()));
+            last = Some(error);
+            Ok::<_, anyhow::Error>(None)
         }
-        _ => {}
+        _ => Ok(Some(())),
+    })?;
+    if let (None, Some(error)) = (removed, last) {
+        return Err(error).with_context(|| format!("cannot remove {}", run.display()));
     }
     for file in [place.options(), place.state_file(), place.keeper_log(), place.lock(), place.root.join("control")] {
         fs::remove_file(file).ok();
