@@ -35,7 +35,6 @@ impl Sides {
 
 struct Rounds {
     acts: Vec<Sides>,
-    idle_memory: Vec<f64>,
     peak_memory: Vec<f64>,
 }
 
@@ -56,14 +55,7 @@ pub fn run(report: &mut Report, scale: Scale) {
             report.ratio(SECTION, format!("{name}: CPU of the process, everything on"), cpu, RAW, None);
         }
         let what = load.kind();
-        report.value(SECTION, format!("{what}: memory, idle"), cpu::median(rounds.idle_memory), "MiB", None);
-        report.value(
-            SECTION,
-            format!("{what}: peak memory, the script included"),
-            cpu::median(rounds.peak_memory),
-            "MiB",
-            None,
-        );
+        report.value(SECTION, format!("{count} {what}: peak memory"), cpu::median(rounds.peak_memory), "MiB", None);
         for ((name, _), sides) in names.iter().zip(&rounds.acts) {
             report.value(SECTION, format!("{name}: record"), sides.record_bytes, "bytes", None);
         }
@@ -72,18 +64,13 @@ pub fn run(report: &mut Report, scale: Scale) {
 }
 
 fn measure(broker: &Broker, load: Load, count: u64, acts: usize, rounds: usize) -> Rounds {
-    let mut all = Rounds {
-        acts: (0..acts).map(|_| Sides::default()).collect(),
-        idle_memory: Vec::new(),
-        peak_memory: Vec::new(),
-    };
+    let mut all = Rounds { acts: (0..acts).map(|_| Sides::default()).collect(), peak_memory: Vec::new() };
     for round in 0..rounds {
         let prefix = format!("{}-{round}.", load.kind());
         let topic = format!("{prefix}k8s-{}", load.kind());
         let task = pipeline::Task { bootstrap: broker.bootstrap(), prefix: prefix.clone(), load, count };
         let mut ours = Role::start("pipeline", &task);
-        ours.expect("ready");
-        all.idle_memory.push(ours.memory().0);
+        let script = ours.expect("ready").parse::<f64>().unwrap_or_default() / f64::from(1 << 20);
         for sides in &mut all.acts {
             let goal = broker.written(&topic) + count as i64;
             let (cpu, wall) = (ours.cpu(), cpu::wall());
@@ -94,7 +81,8 @@ fn measure(broker: &Broker, load: Load, count: u64, acts: usize, rounds: usize) 
             broker.await_told(&prefix, &topic);
             sides.ours.push(took(ours.cpu().saturating_sub(cpu), wall, count));
         }
-        all.peak_memory.push(ours.memory().1);
+        // The script itself is no part of the product.
+        all.peak_memory.push(ours.memory().1 - script);
         drop(ours);
 
         let to = format!("{prefix}raw");

@@ -14,11 +14,6 @@ pub fn thread() -> Duration {
     clock(ClockId::ThreadCPUTime)
 }
 
-/// CPU time of this process, all threads, user and system.
-pub fn process() -> Duration {
-    clock(ClockId::ProcessCPUTime)
-}
-
 /// Wall time since any fixed point.
 pub fn wall() -> Duration {
     clock(ClockId::Monotonic)

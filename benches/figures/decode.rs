@@ -146,8 +146,11 @@ struct RawLine<'a> {
     object: &'a RawValue,
 }
 
+/// One step over all lines; gives the CPU it took.
+type Step = fn(&[String]) -> Duration;
+
 /// What the steps cost alone, to see where the time goes. Not a baseline: no product could stop there.
-const STEPS: &[(&str, fn(&[String]) -> Duration)] = &[
+const STEPS: &[(&str, Step)] = &[
     ("step: UTF-8 check of the line", |lines| {
         each(lines, |line| {
             black_box(std::str::from_utf8(black_box(line.as_bytes())).is_ok());

@@ -94,7 +94,9 @@ const QUICK: Scale = Scale {
     listed: 2_000,
 };
 
-const SECTIONS: &[(&str, fn(&mut Report, Scale))] =
+type Section = fn(&mut Report, Scale);
+
+const SECTIONS: &[(&str, Section)] =
     &[("decode", decode::run), ("ack", ack::run), ("cluster", cluster::run)];
 
 fn main() {

@@ -146,18 +146,15 @@ fn app(number: u64) -> App {
         "pod-template-hash": hash, "team": c.of(WORDS),
     });
     let annotations = json!({
-        "checksum/config": c.hex(64), "checksum/secrets": c.hex(64),
+        "checksum/config": c.hex(64),
         "prometheus.io/port": (9000 + c.below(200)).to_string(), "prometheus.io/scrape": "true",
         "kubectl.kubernetes.io/restartedAt": c.time(),
     });
     let mut containers = vec![container(&mut c, component, part, &version)];
-    if c.below(3) == 0 {
+    if c.below(6) == 0 {
         containers.push(sidecar(&mut c));
     }
     let spec = json!({
-        "affinity": {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{
-            "podAffinityTerm": {"labelSelector": {"matchLabels": {"app.kubernetes.io/name": name}},
-                "topologyKey": "kubernetes.io/hostname"}, "weight": 100}]}},
         "containers": containers, "dnsPolicy": "ClusterFirst", "enableServiceLinks": true,
         "preemptionPolicy": "PreemptLowerPriority", "priority": 0, "restartPolicy": "Always",
         "schedulerName": "default-scheduler",
@@ -187,7 +184,7 @@ fn app(number: u64) -> App {
 
 fn container(c: &mut Chance, name: &str, part: &str, version: &str) -> Value {
     let mut env: Vec<Value> = Vec::new();
-    for number in 0..7 + c.below(6) {
+    for number in 0..2 + c.below(4) {
         let value = match c.below(5) {
             0 => format!(
                 "http://{}.{}.svc.cluster.local:{}/v{}",
@@ -329,15 +326,17 @@ fn status(r: &mut Replica, app: &App, revision: u64) -> Value {
 }
 
 /// Pod `index` as a person or controller posts it into `namespace`. The API server adds uid, version and `managedFields`;
-/// what would be status stands in an annotation, so that the stored object has its 9 KB.
+/// what would be status stands in annotations, so that the stored object has its 9 KB.
 pub fn posted(index: u64, namespace: &str) -> String {
     let app = app(index / REPLICAS);
     let mut r = replica(index, &app);
     let mut annotations = app.annotations.clone();
-    annotations["bench.example/status"] = status(&mut r, &app, 0).to_string().into();
+    for report in ["first", "last"] {
+        annotations[format!("bench.example/{report}-status")] = status(&mut r, &app, 0).to_string().into();
+    }
     let mut spec = app.spec.clone();
-    // Admission wants the account and the node to be there; capture does not care.
-    for member in ["serviceAccount", "serviceAccountName", "priority", "preemptionPolicy"] {
+    // What admission fills in itself.
+    for member in ["priority", "preemptionPolicy"] {
         spec.as_object_mut().map(|spec| spec.remove(member));
     }
     json!({"apiVersion": "v1", "kind": "Pod", "spec": spec, "metadata": {"name": r.name, "namespace": namespace,
