@@ -96,8 +96,7 @@ const QUICK: Scale = Scale {
 
 type Section = fn(&mut Report, Scale);
 
-const SECTIONS: &[(&str, Section)] =
-    &[("decode", decode::run), ("ack", ack::run), ("cluster", cluster::run)];
+const SECTIONS: &[(&str, Section)] = &[("decode", decode::run), ("ack", ack::run), ("cluster", cluster::run)];
 
 fn main() {
     let arguments = Arguments::parse();
