@@ -22,11 +22,21 @@ const MAY_USE: &[(&str, &[&str])] = &[
 ];
 
 /// Crates that only one layer may touch.
-const ONLY_IN: &[(&str, &[&str])] =
-    &[("kube", &["kubernetes"]), ("k8s_openapi", &["kubernetes"]), ("rdkafka", &["log"]), ("dashmap", &["store"]), ("axum", &["http"])];
+const ONLY_IN: &[(&str, &[&str])] = &[
+    ("kube", &["kubernetes"]),
+    ("k8s_openapi", &["kubernetes"]),
+    ("rdkafka", &["log"]),
+    ("dashmap", &["store"]),
+    ("axum", &["http"]),
+];
 
 /// Crates that a layer must not touch: rules know no runtime.
-const NOT_IN: &[(&str, &[&str])] = &[("domain", &["actix", "tokio", "tracing"]), ("store", &["actix"]), ("kubernetes", &["actix"]), ("log", &["actix"])];
+const NOT_IN: &[(&str, &[&str])] = &[
+    ("domain", &["actix", "tokio", "tracing"]),
+    ("store", &["actix"]),
+    ("kubernetes", &["actix"]),
+    ("log", &["actix"]),
+];
 
 fn sources(dir: &Path, into: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(dir).expect("a directory") {
@@ -80,7 +90,8 @@ fn layers_used(code: &str) -> BTreeSet<String> {
 }
 
 fn names_crate(code: &str, krate: &str) -> bool {
-    code.match_indices(&format!("{krate}::")).any(|(at, _)| !code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':'))
+    code.match_indices(&format!("{krate}::"))
+        .any(|(at, _)| !code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':'))
 }
 
 #[test]
@@ -111,7 +122,9 @@ fn dependencies_point_one_way() {
             }
         }
         for (_, never) in NOT_IN.iter().filter(|(l, _)| *l == layer) {
-            wrong.extend(never.iter().filter(|k| names_crate(&code, k)).map(|k| format!("{} uses {k}", relative.display())));
+            wrong.extend(
+                never.iter().filter(|k| names_crate(&code, k)).map(|k| format!("{} uses {k}", relative.display())),
+            );
         }
     }
     assert!(arrows > 100, "the search finds arrows: {arrows}");
@@ -120,6 +133,7 @@ fn dependencies_point_one_way() {
 
 #[test]
 fn the_binary_only_calls_the_library() {
-    let main = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/bin/agent-events.rs")).expect("there");
+    let main =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/bin/agent-events.rs")).expect("there");
     assert!(main.lines().count() < 40);
 }

@@ -96,3 +96,6 @@ impl Handler<GetStats> for QueryActor {
         Ok(self.store.stats())
     }
 }
+
+#[cfg(test)]
+mod tests;

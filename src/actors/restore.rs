@@ -10,6 +10,7 @@ use crate::domain::rv::Rv;
 use crate::domain::watch::Capture;
 use crate::observe::clock;
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 
 /// Fills the capture from the fold, once per process: what is live, what is dead, and the tombstones that a dead writer
 /// still owed. Later lives find it filled.
@@ -51,6 +52,16 @@ pub fn take_over(lent: &Lent) {
         }
         capture.index.bury(&capture.position.clone());
         shadowed = restored.shadowed;
+        if shadowed.iter().any(|at| capture.index.live(at).is_none()) {
+            // Compaction may have taken the valid record of such a key: only a list can say whether it lives.
+            capture.position = Rv::default();
+            capture.synced = false;
+            shadowed.retain(|at| capture.index.live(at).is_some());
+        }
+        if lent.taken_over.fetch_sub(1, Ordering::AcqRel) == 1 {
+            // The last watcher of the kind: from here on the capture remembers the dead as long as it must.
+            lent.store.bury(kind);
+        }
     }
     *slot = Some(capture);
     drop(slot);

@@ -6,10 +6,11 @@ use super::rt::{self, Context, Worker};
 use super::watcher::{Repair, Watcher};
 use crate::domain::index::Name;
 use crate::domain::kind::Kind;
+use crate::domain::target::Target;
 use crate::log::{Log, ReadBatch, Reader, Start};
 use crate::messages::life::Drained;
-use crate::domain::target::Target;
 use crate::observe::board::Board;
+use crate::observe::clock;
 use crate::observe::metrics::{FoldResult, Metrics};
 use crate::store::Store;
 use actix::prelude::{ActorContext as _, Addr, AsyncContext as _, ResponseActFuture, StreamHandler};
@@ -57,6 +58,8 @@ pub struct SharedState {
 
 rt::worker!(SharedState);
 
+/// Kubernetes Events are kept by time; a few seconds more do not matter.
+const EXPIRE_EVERY: Duration = Duration::from_secs(10);
 /// A log that cannot be read now is asked again.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -121,6 +124,9 @@ impl Worker for SharedState {
     fn started(&mut self, ctx: &mut Context<Self>) {
         self.read(ctx);
         self.look_for_markers();
+        ctx.run_interval(EXPIRE_EVERY, |this, _| {
+            this.lent.store.expire_events(clock::wall_ms());
+        });
     }
 
     fn drain(&mut self, _: Instant, _: &mut Context<Self>) -> ResponseActFuture<Self, Drained> {

@@ -11,11 +11,11 @@ use crate::domain::index::{Before, Name};
 use crate::domain::lane::Lane;
 use crate::domain::redact::Redactor;
 use crate::domain::rv::Rv;
+use crate::domain::target::Target;
 use crate::domain::watch::{Action, Capture, Config, Env, Notice, WatchCore};
 use crate::kubernetes::driver::{self, Incoming, Order};
 use crate::messages::life::Drained;
 use crate::messages::publish::PublishBatch;
-use crate::domain::target::Target;
 use crate::observe::board::WatcherRow;
 use crate::observe::clock;
 use crate::observe::metrics::{KindLabel, KindReason, Metrics, Stage};
@@ -25,7 +25,7 @@ use actix::prelude::{
     StreamHandler, WrapFuture as _,
 };
 use bytes::Bytes;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, watch};
@@ -59,6 +59,8 @@ pub struct Lent {
     pub folded: watch::Receiver<bool>,
     /// The checkpoint that the log held at the start.
     pub resume_from: Option<Rv>,
+    /// Watchers of the kind that have not taken over from the fold yet.
+    pub taken_over: Arc<AtomicUsize>,
     /// The API server and the budgets shared with the other watchers.
     pub io: driver::Shared,
     /// Metrics.

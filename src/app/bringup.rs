@@ -38,7 +38,8 @@ pub(super) async fn bring_up(settings: &Settings, source: Source, shared: &Share
             let settings = loaded.settings.clone();
             let cluster_shared = shared.clone();
             // The client's worker lives on the runtime that made it: the shared one, which outlives every arbiter.
-            let cluster = io.spawn(async move { connect_cluster(&settings, &cluster_shared, options.require_healthy).await });
+            let cluster =
+                io.spawn(async move { connect_cluster(&settings, &cluster_shared, options.require_healthy).await });
             let (api, cluster_uid) = cluster.await.map_err(|e| StartError::System(e.to_string()))??;
             if options.require_healthy {
                 log.list().await.map_err(|e| StartError::Unreachable(e.to_string()))?;
@@ -47,7 +48,9 @@ pub(super) async fn bring_up(settings: &Settings, source: Source, shared: &Share
         }
     };
     let name = settings.cluster.name.clone().unwrap_or_default();
-    shared.board.set_ends(&format!("{name} ({})", ends.cluster_uid), &format!("{} {}", ends.log.engine(), ends.log.location()));
+    shared
+        .board
+        .set_ends(&format!("{name} ({})", ends.cluster_uid), &format!("{} {}", ends.log.engine(), ends.log.location()));
     drop(shared.log.set(ends.log.clone()));
     let topics = ends::topic_specs(settings);
     drop(shared.topics.set(topics.clone()));
@@ -129,7 +132,12 @@ async fn connect_cluster(
 }
 
 /// Creates what is missing and verifies the rest. A wrong number of partitions ends the process: keys would move.
-async fn prepare_topics(settings: &Settings, shared: &Shared, log: &dyn Log, specs: &[TopicSpec]) -> Result<(), StartError> {
+async fn prepare_topics(
+    settings: &Settings,
+    shared: &Shared,
+    log: &dyn Log,
+    specs: &[TopicSpec],
+) -> Result<(), StartError> {
     let create = settings.topics.create == TopicCreation::Missing;
     retrying(shared, "the log", || async {
         let plan = topics::plan(log, specs).await?;
@@ -168,7 +176,8 @@ async fn claim_epoch(
         let mut epoch = memory.writer_epoch + 1;
         loop {
             // The checkpoints are fenced first: then nothing an older writer still reaches can move the resume points.
-            let outcomes = write(shared, producer, vec![writer_marker(&checkpoints, 0, epoch, clock::wall_ms())]).await?;
+            let outcomes =
+                write(shared, producer, vec![writer_marker(&checkpoints, 0, epoch, clock::wall_ms())]).await?;
             let ours = outcomes.first().copied().unwrap_or_default();
             let now = ends.log.read_all(&checkpoints).await?;
             let others = now.iter().filter(|r| r.offset != ours && r.writer_epoch().is_some_and(|e| e >= epoch));

@@ -38,7 +38,8 @@ pub(super) fn kinds(settings: &Settings) -> Vec<Kind> {
 pub fn topic_specs(settings: &Settings) -> Vec<TopicSpec> {
     let wanted: Vec<String> = kinds(settings).iter().map(Kind::topic).collect();
     let topics = &settings.topics;
-    let needed = topics.all().into_iter().filter(|(name, _)| !name.starts_with("k8s-") || wanted.contains(&(*name).to_owned()));
+    let needed =
+        topics.all().into_iter().filter(|(name, _)| !name.starts_with("k8s-") || wanted.contains(&(*name).to_owned()));
     needed
         .map(|(name, topic)| {
             let mut config: std::collections::BTreeMap<String, String> =

@@ -24,7 +24,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
-pub use ends::{Ends, kafka_config, topic_specs};
+pub use ends::{Ends, kafka_config, open_cluster, open_log, topic_specs};
 
 /// How to start.
 #[derive(Debug, Clone, Default)]
@@ -179,7 +179,7 @@ fn launch(
     source: impl FnOnce(tokio::runtime::Handle) -> ends::Source,
     signals: bool,
 ) -> Result<Running, StartError> {
-    rt::panic::install_hook();
+    rt::install_hook();
     let system = |what: &str, e: std::io::Error| StartError::System(format!("{what}: {e}"));
     // Two workers: sockets on one side, HTTP on the other, on the smallest machine that runs this.
     let io = rt::io_runtime(2).map_err(|e| system("the runtime cannot be started", e))?;
@@ -199,10 +199,10 @@ fn launch(
         board: shared.board.clone(),
         metrics: shared.metrics.clone(),
         beats: shared.beats.clone(),
+        client: shared.client.clone(),
         control: shared.control.clone(),
         log: shared.log.clone(),
         topics: shared.topics.clone(),
-        kinds: ends::kinds(&settings).into(),
         chaos: settings.chaos.enabled,
         ..http::Faces::default()
     };
@@ -305,7 +305,8 @@ async fn end_in_order(supervisor: SupervisorHandle, arbiters: Arbiters, deadline
 /// SIGTERM and SIGINT end in order; the second one ends at once.
 async fn on_signals(end: mpsc::UnboundedSender<End>) {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
         tracing::warn!("signals cannot be handled; the process will not drain when it is stopped");
         return;
     };

@@ -27,6 +27,7 @@ use crate::domain::lane::{Lane, Limits};
 use crate::domain::redact::{Policy, Redactor};
 use crate::domain::restart::{Backoff, Intensity};
 use crate::domain::rv::Rv;
+use crate::domain::target::Target;
 use crate::domain::topic;
 use crate::domain::watch::Config;
 use crate::kubernetes::driver::{self, Deadlines};
@@ -34,7 +35,6 @@ use crate::log::Start;
 use crate::messages::client::StateClient;
 use crate::messages::control::{ActorControl, ChildStatus, ControlError, KillHow};
 use crate::messages::life::LifeFact;
-use crate::domain::target::Target;
 use crate::observe::board::WatcherRow;
 use crate::observe::clock;
 use crate::observe::metrics::ActorReason;
@@ -42,6 +42,8 @@ use crate::settings::{Scope, Settings};
 use crate::store::{Store, StoreOptions};
 use actix::prelude::Addr;
 use futures_util::future::BoxFuture;
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use tokio::sync::{Notify, Semaphore, watch};
@@ -75,11 +77,8 @@ pub(super) fn wire(
     };
     let batch = (settings.publisher.batch_events, settings.publisher.batch_bytes);
     let (folded, is_folded) = watch::channel(false);
-    let backoff = Backoff {
-        min: settings.supervision.backoff_min,
-        max: settings.supervision.backoff_max,
-        ..Backoff::default()
-    };
+    let backoff =
+        Backoff { min: settings.supervision.backoff_min, max: settings.supervision.backoff_max, ..Backoff::default() };
     let intensity = Intensity::new(settings.supervision.max_restarts, settings.supervision.window);
     let hang = settings.supervision.hang_limit;
     let drain = settings.supervision.shutdown_deadline.mul_f64(0.5);
@@ -103,7 +102,8 @@ pub(super) fn wire(
         .collect();
     let events_topic = named("k8s-events");
     let oldest_event = clock::wall_ms() - i64::try_from(settings.store.events_ttl.as_millis()).unwrap_or(i64::MAX);
-    let start_of = |topic: &Arc<str>| if *topic == events_topic { Start::Timestamp(oldest_event) } else { Start::Beginning };
+    let start_of =
+        |topic: &Arc<str>| if *topic == events_topic { Start::Timestamp(oldest_event) } else { Start::Beginning };
     let watchers: Arc<OnceLock<Vec<shared_state::WatcherAddress>>> = Arc::default();
     let end = shared.end.clone();
     let lent = shared_state::Lent {
@@ -123,7 +123,8 @@ pub(super) fn wire(
     let (shared_state, _) =
         ChildSpec::new("shared-state", &arbiters.place("state"), MAILBOX, move || SharedState::new(lent.clone()));
     let lent = store.clone();
-    let (query, query_addr) = ChildSpec::new("query", &arbiters.place("query"), 1024, move || QueryActor::new(lent.clone()));
+    let (query, query_addr) =
+        ChildSpec::new("query", &arbiters.place("query"), 1024, move || QueryActor::new(lent.clone()));
 
     // stream processor
     let owner = "~stream-processor";
@@ -178,6 +179,8 @@ pub(super) fn wire(
     });
     let mut watch = Group::one_for_one("watch").intensity(intensity).backoff(backoff).stop_together();
     let (mut rows, mut addresses) = (Vec::new(), Vec::new());
+    let same_kind = |kind: &Kind| targets.iter().filter(|t| t.kind == *kind).count();
+    let mut waiting: BTreeMap<String, Arc<AtomicUsize>> = BTreeMap::new();
     for target in &targets {
         let kind = target.kind.clone();
         let topic = named(&kind.topic());
@@ -191,7 +194,9 @@ pub(super) fn wire(
         let row = WatcherRow::new(target.clone(), lane.clone());
         rows.push(row.clone());
         let (at, blank) = (lane.clone(), point(&target.id(), None, Positions::new()));
-        checkpoints.add(move || at.watermark().map(|rv| Checkpoint { rv: Some(rv.as_str().to_owned()), history_epoch, ..blank.clone() }));
+        checkpoints.add(move || {
+            at.watermark().map(|rv| Checkpoint { rv: Some(rv.as_str().to_owned()), history_epoch, ..blank.clone() })
+        });
         let redaction = (kind.clone(), policy.clone());
         let lent = Arc::new(watcher::Lent {
             target: target.clone(),
@@ -213,6 +218,10 @@ pub(super) fn wire(
             batch,
             store: store.clone(),
             folded: is_folded.clone(),
+            taken_over: waiting
+                .entry(kind.id())
+                .or_insert_with(|| Arc::new(AtomicUsize::new(same_kind(&kind))))
+                .clone(),
             resume_from: resume.and_then(|c| c.rv.as_deref()).map(Rv::new),
             io: io(),
             metrics: shared.metrics.clone(),
@@ -268,7 +277,9 @@ fn targets(settings: &Settings, kinds: &[Kind]) -> Vec<Target> {
         Scope::AllNamespaces => vec![None],
         Scope::Namespaces(names) => names.iter().map(|n| Some(Arc::from(n.as_str()))).collect(),
     };
-    let each = |kind: &Kind| namespaces.iter().map(|ns| Target { kind: kind.clone(), namespace: ns.clone() }).collect::<Vec<_>>();
+    let each = |kind: &Kind| {
+        namespaces.iter().map(|ns| Target { kind: kind.clone(), namespace: ns.clone() }).collect::<Vec<_>>()
+    };
     kinds.iter().flat_map(each).collect()
 }
 

@@ -1,9 +1,15 @@
 //! Cuts members out of a JSON document in one pass, without building it: what stays is copied byte for byte.
 //!
-//! A [`Rule`] tree says what happens to each member. Numbers, escapes and member order of what stays are those of the
-//! source, so an object in the log reads exactly as the API server wrote it. A value of another shape than its rule
+//! A [`Rule`] tree says what happens to each member. Numbers, escapes and member order of kept values are those of the
+//! source, so an object in the log reads exactly as the API server wrote it. (Only the keys and strings that a rule had to
+//! look at are written anew, with the escapes they need.) A value of another shape than its rule
 //! expects is replaced, never passed on: a rule fails closed.
 
+mod managers;
+#[cfg(test)]
+mod tests;
+
+use managers::{Entry, Lenient};
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -43,6 +49,8 @@ pub enum Rule {
     Managers,
     /// `metadata` of an object.
     Metadata,
+    /// As [`Rule::Metadata`], but only the members that every object has: what is not known by name goes.
+    MetadataOnly,
     /// Left out and noted: must not be there at all.
     Forbidden,
 }
@@ -213,6 +221,22 @@ fn metadata_rule(key: &str) -> Rule {
     }
 }
 
+/// Rules inside `metadata` of objects of which nothing else may be shown (Secrets): a list of what stays.
+fn metadata_only_rule(key: &str) -> Rule {
+    match key {
+        "name" | "namespace" | "uid" | "resourceVersion" | "annotations" | "managedFields" => metadata_rule(key),
+        "generateName"
+        | "generation"
+        | "creationTimestamp"
+        | "deletionTimestamp"
+        | "deletionGracePeriodSeconds"
+        | "labels"
+        | "ownerReferences"
+        | "finalizers" => Rule::Keep,
+        _ => Rule::Drop,
+    }
+}
+
 impl<'de> Visitor<'de> for Cut<'_, '_> {
     type Value = ();
 
@@ -224,12 +248,14 @@ impl<'de> Visitor<'de> for Cut<'_, '_> {
         match self.rule {
             Rule::Object(rule_of) => self.object(map, &|_, key| rule_of(key)),
             Rule::Metadata => self.object(map, &|_, key| metadata_rule(key)),
+            Rule::MetadataOnly => self.object(map, &|_, key| metadata_only_rule(key)),
             Rule::Annotations => {
                 self.object(map, &|cutter, key| if cutter.keys.annotation(key) { Rule::Keep } else { Rule::Drop })
             }
             Rule::Values(base64) => {
                 // `metadata` precedes `data` in everything an API server writes; where it does not, sizes are cut in.
-                let full = self.cutter.keys.full_values(&self.cutter.captured.namespace);
+                let namespace = &self.cutter.captured.namespace;
+                let full = !namespace.is_empty() && self.cutter.keys.full_values(namespace);
                 self.object(map, &|_, _| match (full, base64) {
                     (true, _) => Rule::Keep,
                     (false, true) => Rule::SizeBase64,
@@ -245,11 +271,12 @@ impl<'de> Visitor<'de> for Cut<'_, '_> {
                     cutter.key(&mut first, &key);
                     if key == "name" {
                         let raw: &RawValue = map.next_value()?;
-                        let name: CowStr<'_> = serde_json::from_str(raw.get()).unwrap_or(CowStr(Cow::Borrowed("")));
-                        allowed = cutter.keys.env(&name.0);
-                        cutter.out.extend_from_slice(raw.get().as_bytes());
+                        let name = serde_json::from_str::<CowStr<'_>>(raw.get());
+                        allowed = name.as_ref().is_ok_and(|name| cutter.keys.env(&name.0));
+                        let kept = if name.is_ok() { raw.get() } else { REDACTED };
+                        cutter.out.extend_from_slice(kept.as_bytes());
                     } else {
-                        let rule = if key == "value" && !allowed { Rule::Redact } else { Rule::Keep };
+                        let rule = if allowed || key == "valueFrom" { Rule::Keep } else { Rule::Redact };
                         map.next_value_seed(Cut { cutter, rule })?;
                     }
                 }
@@ -286,14 +313,14 @@ impl<'de> Visitor<'de> for Cut<'_, '_> {
                 Ok(())
             }
             Rule::Managers => {
-                while let Some(entry) = seq.next_element::<ManagedFieldsEntry<'_>>()? {
+                while let Some(Lenient(entry)) = seq.next_element::<Lenient<Entry<'_>>>()? {
                     let newest = self.cutter.captured.manager.as_ref();
                     // RFC 3339 in UTC to the second, so text order is time order; of equals the later entry wins.
-                    if newest.is_none_or(|m| *entry.time.0 >= *m.time) {
+                    if newest.is_none_or(|m| *entry.time >= *m.time) {
                         self.cutter.captured.manager = Some(Manager {
-                            manager: entry.manager.0.into_owned(),
-                            operation: entry.operation.0.into_owned(),
-                            time: entry.time.0.into_owned(),
+                            manager: entry.manager.into_owned(),
+                            operation: entry.operation.into_owned(),
+                            time: entry.time.into_owned(),
                         });
                     }
                 }
@@ -374,14 +401,4 @@ impl Default for CowStr<'_> {
     fn default() -> Self {
         Self(Cow::Borrowed(""))
     }
-}
-
-#[derive(serde::Deserialize)]
-struct ManagedFieldsEntry<'a> {
-    #[serde(borrow, default)]
-    manager: CowStr<'a>,
-    #[serde(borrow, default)]
-    operation: CowStr<'a>,
-    #[serde(borrow, default)]
-    time: CowStr<'a>,
 }

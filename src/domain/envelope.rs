@@ -12,6 +12,7 @@ use super::topic::{Marker, object_key, partition_of};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use std::fmt;
 use std::sync::Arc;
 
 /// What happened, in Debezium's letters.
@@ -67,7 +68,7 @@ pub enum Observed {
 }
 
 /// One change of one object, ready to become a record.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Change {
     /// What happened.
     pub op: Op,
@@ -81,6 +82,14 @@ pub struct Change {
     pub before: Option<Bytes>,
     /// The object: its new version, or of a delete its last known state.
     pub object: Redacted<Object>,
+}
+
+// Object bytes are never logged, neither the new version's nor the old one's.
+impl fmt::Debug for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let before = self.before.as_ref().map_or(0, Bytes::len);
+        write!(f, "Change({} {:?} {:?} before={before} bytes)", self.op.letter(), self.observed, self.object)
+    }
 }
 
 /// What all records of one watcher have in common.
@@ -283,7 +292,7 @@ pub struct Source {
 }
 
 /// A change read back from a record's value; objects stay raw.
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 pub struct Envelope<'a> {
     /// What happened.
     pub op: Op,
@@ -297,6 +306,12 @@ pub struct Envelope<'a> {
     /// New version.
     #[serde(borrow)]
     pub after: Option<&'a RawValue>,
+}
+
+impl fmt::Debug for Envelope<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Envelope({} {:?})", self.op.letter(), self.source)
+    }
 }
 
 /// A record of a table, understood.
@@ -358,3 +373,6 @@ pub fn rfc3339(ms: i64) -> String {
     let time = jiff::Timestamp::from_millisecond(ms).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
     format!("{time:.3}")
 }
+
+#[cfg(test)]
+mod tests;

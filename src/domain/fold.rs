@@ -159,11 +159,7 @@ fn change<'a>(key: ObjectKey<'_>, envelope: Box<Envelope<'a>>) -> Step<'a> {
         return Step::Foreign(ForeignReason::Name);
     }
     if envelope.op != Op::Delete {
-        return if envelope.after.is_some() {
-            Step::Live(envelope)
-        } else {
-            Step::Foreign(ForeignReason::Value)
-        };
+        return if envelope.after.is_some() { Step::Live(envelope) } else { Step::Foreign(ForeignReason::Value) };
     }
     let rv = Rv::new(&source.rv);
     let rv = source.list_rv.as_deref().map(Rv::new).filter(|list| *list > rv).unwrap_or(rv);
@@ -199,9 +195,7 @@ impl Ledger {
     /// A valid tombstone. Where it does not say who died, the delete before it did.
     pub fn tombstone(&mut self, at: &Name, uid: Option<&str>, rv: Option<Rv>) {
         self.shadowed.remove(at);
-        if let Some(death) = self.owed.remove(at) {
-            self.remember(at, &death.uid, &death.rv);
-        }
+        self.owed.remove(at);
         if let (Some(uid), Some(rv)) = (uid, rv) {
             self.remember(at, &uid.into(), &rv);
         }
@@ -243,3 +237,8 @@ impl Ledger {
         self.shadowed.iter()
     }
 }
+
+#[cfg(test)]
+pub(crate) mod kit;
+#[cfg(test)]
+mod tests;

@@ -59,7 +59,12 @@ pub enum Note {
     /// Nothing new, but a list showed it.
     Seen(Arc<str>),
     /// It is gone.
-    Gone(Arc<str>),
+    Gone {
+        /// uid.
+        uid: Arc<str>,
+        /// Version by which it was gone: of its delete, of the list that missed it, or of its successor.
+        rv: Rv,
+    },
 }
 
 /// Namespace and name of an object.
@@ -99,7 +104,8 @@ pub struct ListContext {
 pub struct Index {
     by_uid: HashMap<Arc<str>, Known>,
     by_name: HashMap<Name, Arc<str>>,
-    /// uids whose death stands in the log, with the version of their delete: a resume from an older version replays them.
+    /// uids whose death stands in the log, with the version by which they were gone: a resume from an older version replays
+    /// them, after a restart of the process as after one of the watcher alone.
     dead: HashMap<Arc<str>, Rv>,
     pass: u32,
 }
@@ -120,7 +126,8 @@ impl Index {
         self.note(Note::Live { uid, at, rv });
     }
 
-    /// Takes over a dead row of the fold at start.
+    /// Takes over a dead row of the fold at start. `rv` is the version by which it was gone: of an inferred delete
+    /// `listRv` where the record still says it, else the version of the delete.
     pub fn restore_dead(&mut self, uid: Arc<str>, rv: Rv) {
         self.dead.insert(uid, rv);
     }
@@ -139,6 +146,7 @@ impl Index {
     pub fn note(&mut self, note: Note) {
         match note {
             Note::Live { uid, at, rv } => {
+                self.dead.remove(&uid);
                 self.by_name.insert(at.clone(), uid.clone());
                 self.by_uid.insert(uid, Known { rv, at, pass: self.pass });
             }
@@ -147,19 +155,31 @@ impl Index {
                     known.pass = self.pass;
                 }
             }
-            Note::Gone(uid) => {
+            Note::Gone { uid, rv } => {
                 if let Some(known) = self.by_uid.remove(&uid)
                     && self.by_name.get(&known.at) == Some(&uid)
                 {
                     self.by_name.remove(&known.at);
                 }
+                // Forgotten when the position passes it; of a delete that a watch reported that is the same commit.
+                self.dead.insert(uid, rv);
             }
         }
     }
 
     /// The uids that the current list pass has not shown, ordered by name.
     pub fn missing(&self) -> Vec<Arc<str>> {
-        let mut missing: Vec<_> = self.by_uid.iter().filter(|(_, k)| k.pass != self.pass).collect();
+        self.missing_where(|_| true)
+    }
+
+    /// As [`Index::missing`], without what is known at a newer version than the list's. Such a list came from a server
+    /// that lags behind the one asked before; the watch that follows tells what became of those.
+    pub fn missing_as_of(&self, list: &Rv) -> Vec<Arc<str>> {
+        self.missing_where(|known| known.rv <= *list)
+    }
+
+    fn missing_where(&self, which: impl Fn(&Known) -> bool) -> Vec<Arc<str>> {
+        let mut missing: Vec<_> = self.by_uid.iter().filter(|(_, k)| k.pass != self.pass && which(k)).collect();
         missing.sort_by(|a, b| a.1.at.cmp(&b.1.at));
         missing.into_iter().map(|(uid, _)| uid.clone()).collect()
     }
@@ -185,13 +205,18 @@ impl Index {
         let (uid, rv) = (o.uid.clone(), o.rv.clone());
         let known = self.by_uid.get(&uid);
         if let Some(known) = known
-            && rv <= known.rv
+            // A uid dies once, so its delete is no repeat even if the server gave it no version of its own.
+            && (rv < known.rv || rv == known.rv && wire != Wire::Deleted)
         {
             // A replay, or a list that shows what is known.
             let seen = if list.is_some() { vec![Note::Seen(uid)] } else { Vec::new() };
             return (Vec::new(), seen);
         }
-        if self.dead.contains_key(&uid) {
+        if known.is_none()
+            && let Some(death) = self.dead.get(&uid)
+            // What a newer list or report shows alive was wrongly taken for dead: it comes back.
+            && (wire == Wire::Deleted || list.map_or(&rv, |l| &l.rv) <= death)
+        {
             return (Vec::new(), Vec::new());
         }
         let (mut writes, mut notes) = (Vec::new(), Vec::new());
@@ -215,8 +240,8 @@ impl Index {
                 object,
             };
             writes.push(Write::Change(change));
-            writes.push(Write::Tombstone { namespace: at.namespace, name: at.name, uid: uid.clone(), rv });
-            notes.push(Note::Gone(uid));
+            writes.push(Write::Tombstone { namespace: at.namespace, name: at.name, uid: uid.clone(), rv: rv.clone() });
+            notes.push(Note::Gone { uid, rv });
             return (writes, notes);
         }
         let old = known.and_then(|k| before.before(&at, &uid, &k.rv));
@@ -262,7 +287,7 @@ impl Index {
             uid: uid.clone(),
             rv: known.rv.clone(),
         });
-        notes.push(Note::Gone(uid.clone()));
+        notes.push(Note::Gone { uid: uid.clone(), rv: seen_at.clone() });
     }
 }
 
@@ -277,3 +302,6 @@ pub fn streamed(wire: Wire, object: Redacted<Object>, position: &Rv, list: Optio
     let snapshot = list.is_some_and(|l| l.first);
     Some(Write::Change(Change { op, observed, snapshot, list_rv: None, before: None, object }))
 }
+
+#[cfg(test)]
+mod tests;

@@ -85,6 +85,14 @@ pub struct Usage {
 }
 
 impl<P> Core<P> {
+    fn has_room(&self) -> bool {
+        self.bytes < self.limits.bytes && self.entries.len() < self.limits.records
+    }
+
+    fn is_half_empty(&self) -> bool {
+        self.bytes * 2 <= self.limits.bytes && self.entries.len() * 2 <= self.limits.records
+    }
+
     /// Drops what is acked from the front and moves the watermark. Gives whether the window shrank.
     fn advance(&mut self) -> bool {
         let mut shrank = false;
@@ -155,7 +163,8 @@ impl<P> Core<P> {
 pub struct Lane<P> {
     core: Mutex<Core<P>>,
     generation: AtomicU64,
-    /// Called when there is room again, or something to send again. From the delivery thread: must be quick.
+    /// Called when there is room again, when the window is half empty, when it is drained, and when there is something to
+    /// send again. From the delivery thread: must be quick.
     wake: Box<dyn Fn() + Send + Sync>,
 }
 
@@ -206,14 +215,12 @@ impl<P: Clone + Send + 'static> Lane<P> {
 
     /// Whether more may be pushed.
     pub fn has_room(&self) -> bool {
-        let core = self.lock();
-        core.bytes < core.limits.bytes && core.entries.len() < core.limits.records
+        self.lock().has_room()
     }
 
     /// Whether the window is at most half full: where a source that was cut off may come back.
     pub fn is_half_empty(&self) -> bool {
-        let core = self.lock();
-        core.bytes * 2 <= core.limits.bytes && core.entries.len() * 2 <= core.limits.records
+        self.lock().is_half_empty()
     }
 
     /// Hands out the next records, in order, at most that many and (beyond the first) that many bytes. Nothing while a
@@ -279,15 +286,15 @@ impl<P: Clone + Send + 'static> AckSink for Lane<P> {
     fn settle(&self, seq: u64, generation: u64, outcome: Outcome) {
         let wake = {
             let mut core = self.lock();
-            let was_full = core.bytes >= core.limits.bytes || core.entries.len() >= core.limits.records;
+            let (had_room, was_half_empty) = (core.has_room(), core.is_half_empty());
             let was_nacked = core.nacked;
             core.settle(seq, generation, &outcome);
             self.generation.store(core.generation, Ordering::Release);
-            let has_room = core.bytes < core.limits.bytes && core.entries.len() < core.limits.records;
+            let room = (!had_room && core.has_room()) || (!was_half_empty && core.is_half_empty());
             let resend = core.next < core.base + core.entries.len() as u64
                 && !core.nacked
                 && (was_nacked || !matches!(outcome, Outcome::Acked { .. }));
-            (was_full && has_room) || resend || core.entries.is_empty()
+            room || resend || core.entries.is_empty()
         };
         if wake {
             (self.wake)();
@@ -298,3 +305,6 @@ impl<P: Clone + Send + 'static> AckSink for Lane<P> {
         self.generation.load(Ordering::Acquire) == generation
     }
 }
+
+#[cfg(test)]
+mod tests;

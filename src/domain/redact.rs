@@ -244,11 +244,9 @@ fn assemble(head: &str, c: Captured, body: &[u8], stub: Option<Stub>) -> Object 
 /// The object that stands for one that may not be shown: its identity.
 fn identity_json(c: &Captured) -> Vec<u8> {
     let mut out = b"{\"metadata\":{".to_vec();
-    for (i, (key, value)) in
-        [("name", &c.name), ("namespace", &c.namespace), ("uid", &c.uid), ("resourceVersion", &c.rv)]
-            .into_iter()
-            .enumerate()
-    {
+    let all = [("name", &c.name), ("namespace", &c.namespace), ("uid", &c.uid), ("resourceVersion", &c.rv)];
+    // A cluster-scoped object has no namespace, not an empty one.
+    for (i, (key, value)) in all.into_iter().filter(|(_, value)| !value.is_empty()).enumerate() {
         if i > 0 {
             out.push(b',');
         }
@@ -316,7 +314,8 @@ fn plain(key: &str) -> Rule {
 
 fn metadata_only(key: &str) -> Rule {
     match key {
-        "kind" | "apiVersion" | "metadata" => plain(key),
+        "metadata" => Rule::MetadataOnly,
+        "kind" | "apiVersion" => plain(key),
         _ => Rule::Forbidden,
     }
 }
@@ -363,3 +362,6 @@ fn container(key: &str) -> Rule {
         _ => Rule::Keep,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,7 +22,8 @@ fn refuse(method: &Method, headers: &HeaderMap) -> Option<Problem> {
         && !is_own_name(host)
     {
         let host: String = host.chars().take(100).collect();
-        let detail = format!("the API answers to localhost and to IP addresses, not to {host:?}; use http://127.0.0.1:<port>");
+        let detail =
+            format!("the API answers to localhost and to IP addresses, not to {host:?}; use http://127.0.0.1:<port>");
         return Some(Problem::new(StatusCode::MISDIRECTED_REQUEST, "host_not_allowed", detail));
     }
     if matches!(*method, Method::GET | Method::HEAD) {

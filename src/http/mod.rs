@@ -10,6 +10,7 @@
 
 mod guard;
 pub mod live;
+mod objects;
 pub mod ops;
 mod params;
 pub mod problem;
@@ -17,13 +18,16 @@ mod process;
 pub mod records;
 mod serve;
 mod streams;
-mod topics;
+pub mod topics;
+mod watch;
 
+pub use process::{Done, Version};
 pub use serve::{HttpError, bind, serve};
+pub use streams::StreamLimit;
 
-use crate::domain::kind::Kind;
 use crate::domain::topic::TopicSpec;
 use crate::log::Log;
+use crate::messages::client::StateClient;
 use crate::messages::control::ActorControl;
 use crate::observe::board::Board;
 use crate::observe::metrics::Metrics;
@@ -32,7 +36,6 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
 use live::Beats;
 use std::sync::{Arc, OnceLock};
-use streams::StreamLimit;
 
 /// What the handlers read. Made before anything is connected, so that both listeners answer from the first moment; the
 /// cells are filled as the parts come up.
@@ -44,14 +47,14 @@ pub struct Faces {
     pub metrics: Arc<Metrics>,
     /// Whether what must move still moves.
     pub beats: Arc<Beats>,
+    /// The way to the state, once it is there.
+    pub client: Arc<OnceLock<StateClient>>,
     /// The supervision tree, once it runs.
     pub control: Arc<OnceLock<Arc<dyn ActorControl>>>,
     /// The log, once it is open.
     pub log: Arc<OnceLock<Arc<dyn Log>>>,
     /// Our topics as they should be, once they are known.
     pub topics: Arc<OnceLock<Vec<TopicSpec>>>,
-    /// The kinds that are watched, in the order in which they are shown.
-    pub kinds: Arc<[Kind]>,
     /// `chaos.enabled`: whether actors may be killed and restarted by hand.
     pub chaos: bool,
     /// Bounds the streams that are open at once.
@@ -73,6 +76,9 @@ pub fn ops_router(faces: Faces) -> Router {
 /// `/api/v1/...`.
 pub fn api_router(faces: Faces) -> Router {
     Router::new()
+        .route("/api/v1/objects", get(objects::list))
+        .route("/api/v1/objects/{kind}/{namespace}/{name}", get(objects::one))
+        .route("/api/v1/watch", get(watch::watch))
         .route("/api/v1/pipeline", get(process::pipeline))
         .route("/api/v1/actors", get(process::actors))
         .route("/api/v1/actors/{*call}", post(process::control))

@@ -18,7 +18,8 @@ impl Params {
         for (i, (name, _)) in pairs.iter().enumerate() {
             if !known.contains(&name.as_str()) {
                 let name: String = name.chars().take(64).collect();
-                let knows = if known.is_empty() { "it takes none".into() } else { format!("it takes {}", known.join(", ")) };
+                let knows =
+                    if known.is_empty() { "it takes none".into() } else { format!("it takes {}", known.join(", ")) };
                 let detail = format!("{} has no parameter {name:?}; {knows}", uri.path());
                 return Err(Problem::new(StatusCode::BAD_REQUEST, "unknown_parameter", detail));
             }

@@ -58,7 +58,8 @@ impl Problem {
     /// 503: the process is still coming up; names what is missing.
     pub fn starting(missing: Vec<String>) -> Self {
         let what = if missing.is_empty() { "its parts are being connected".to_owned() } else { missing.join("; ") };
-        let mut problem = Self::unavailable("starting", format!("the process is coming up and cannot answer yet: {what}"), 1);
+        let mut problem =
+            Self::unavailable("starting", format!("the process is coming up and cannot answer yet: {what}"), 1);
         problem.missing = missing;
         problem
     }

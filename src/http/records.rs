@@ -120,7 +120,10 @@ impl Records {
         let partitions: Vec<i32> = (0..).zip(&offsets).map(|(partition, _)| partition).collect();
         if let Some(wanted) = reading.partition.filter(|wanted| !partitions.contains(wanted)) {
             let last = partitions.len().saturating_sub(1);
-            return Err(LogError::Refused(format!("topic {} has no partition {wanted}: it has 0 to {last}", reading.topic)));
+            return Err(LogError::Refused(format!(
+                "topic {} has no partition {wanted}: it has 0 to {last}",
+                reading.topic
+            )));
         }
         let chosen = |partition: &i32| reading.partition.is_none_or(|wanted| wanted == *partition);
         let start = reading.from.start(wall_ms());
@@ -204,13 +207,10 @@ pub fn write_line(out: &mut Vec<u8>, record: &InRecord) {
 }
 
 /// `?from=BEGIN|END|10m|OFFSET&partition=&follow=&limit=`.
-pub(super) async fn read(
-    State(faces): State<Faces>,
-    Path(topic): Path<String>,
-    uri: Uri,
-) -> Result<Response, Problem> {
+pub(super) async fn read(State(faces): State<Faces>, Path(topic): Path<String>, uri: Uri) -> Result<Response, Problem> {
     let params = Params::read(&uri, &["from", "partition", "follow", "limit"], &[])?;
-    let from = params.text("from").map_or(Ok(From::Begin), str::parse).map_err(|e| Problem::bad_parameter("from", e))?;
+    let from =
+        params.text("from").map_or(Ok(From::Begin), str::parse).map_err(|e| Problem::bad_parameter("from", e))?;
     let reading = Reading {
         topic: topics::known(&faces, &topic)?,
         from,

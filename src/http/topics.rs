@@ -2,7 +2,8 @@
 
 use super::{Faces, params::Params, problem::Problem};
 use crate::domain::topic::TopicSpec;
-use crate::log::{Log, LogError, TopicState};
+use crate::log::topics::{Drift, plan};
+use crate::log::{Log, LogError};
 use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};
@@ -53,6 +54,7 @@ pub(super) async fn list(State(faces): State<Faces>, uri: Uri) -> Result<Json<To
 pub async fn view(log: &dyn Log, specs: &[TopicSpec]) -> Result<TopicsView, LogError> {
     let names: Vec<String> = specs.iter().map(|spec| spec.name.clone()).collect();
     let states = log.describe(&names).await?;
+    let plan = plan(log, specs).await?;
     let mut items = Vec::with_capacity(specs.len());
     for spec in specs {
         let state = states.iter().find(|state| state.name == spec.name);
@@ -63,7 +65,7 @@ pub async fn view(log: &dyn Log, specs: &[TopicSpec]) -> Result<TopicsView, LogE
             partitions: state.map_or(spec.partitions, |s| s.partitions),
             replication: state.map_or(spec.replication, |s| s.replication),
             offsets,
-            drift: drift(spec, state),
+            drift: plan.drift.iter().filter(|d| d.topic == spec.name).map(in_words).collect(),
         });
     }
     Ok(TopicsView { engine: log.engine().to_owned(), location: log.location(), items })
@@ -105,18 +107,6 @@ pub(super) fn problem_of(error: LogError) -> Problem {
     }
 }
 
-fn drift(spec: &TopicSpec, state: Option<&TopicState>) -> Vec<String> {
-    let Some(state) = state else { return vec!["does not exist".to_owned()] };
-    let mut drift = Vec::new();
-    if state.partitions != spec.partitions {
-        drift.push(format!("has {} partitions, should have {}", state.partitions, spec.partitions));
-    }
-    for (name, wanted) in &spec.config {
-        match state.config.get(name) {
-            Some(is) if is == wanted => {}
-            Some(is) => drift.push(format!("{name} is {is}, should be {wanted}")),
-            None => drift.push(format!("{name} is not set, should be {wanted}")),
-        }
-    }
-    drift
+fn in_words(drift: &Drift) -> String {
+    format!("{} is {}, should be {}", drift.what, drift.have, drift.want)
 }

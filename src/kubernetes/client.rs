@@ -2,8 +2,8 @@
 
 use super::{ApiServer, Response};
 use crate::domain::kind::{Content, Kind};
-use crate::domain::watch::{Request, Verb};
 use crate::domain::target::Target;
+use crate::domain::watch::{Request, Verb};
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use http_body_util::BodyExt as _;

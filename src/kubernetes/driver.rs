@@ -2,8 +2,8 @@
 //! twice the CPU an event (measured), so only whole chunks cross over.
 
 use super::ApiServer;
-use crate::domain::watch::{Input, Request, Verb};
 use crate::domain::target::Target;
+use crate::domain::watch::{Input, Request, Verb};
 use futures_util::StreamExt as _;
 use std::sync::Arc;
 use std::time::Duration;

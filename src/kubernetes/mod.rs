@@ -7,8 +7,8 @@
 pub mod client;
 pub mod driver;
 
-use crate::domain::watch::Request;
 use crate::domain::target::Target;
+use crate::domain::watch::Request;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;

@@ -4,8 +4,8 @@
 //! and no wall clock in here, so that under a paused single-threaded runtime the same seed gives the same run. Faults are
 //! scripted through the same handle that inspects what was written: clone it before handing it on as a `dyn Log`.
 //!
-//! It imitates the Kafka engine where it matters: gapless producers, no report for what is queued behind a fatal record
-//! until the purge, `max.message.bytes` of a topic checked at delivery, offsets that stay when records are compacted.
+//! It imitates the Kafka engine where it matters: gapless producers that drop what is queued behind a refused record,
+//! `max.message.bytes` of a topic checked at delivery, offsets that stay when records are compacted.
 
 mod producer;
 mod reader;

@@ -8,7 +8,8 @@
 //! - order per partition is the order of [`Producer::send`];
 //! - an ack means durable; a token that is not acked is settled as failed or dropped, never forgotten;
 //! - after one record of a producer failed for good, nothing that was sent behind it is written by that producer
-//!   (gapless): the producer is fatal and a new one is needed.
+//!   (gapless): the producer is fatal and a new one is needed. What was queued behind settles as dropped by itself; what was
+//!   under way settles as it went, so that [`Producer::flush`] tells when a new producer can be overtaken by nothing.
 
 use crate::domain::ack::AckToken;
 use crate::domain::record::{InRecord, OutRecord};
@@ -66,7 +67,8 @@ pub trait Producer: Send + Sync + 'static {
     /// Why the producer is dead, if it is. Only a new producer helps then.
     fn fatal(&self) -> Option<String>;
     /// Gives up all that is queued and in flight: their tokens settle (as dropped or failed) before this returns. The
-    /// producer is fatal afterwards. Do not call it with a lock held that a sink's `settle` takes.
+    /// producer is fatal afterwards. What was under way may still be written later, behind what a new producer writes: flush
+    /// first where the log answers. Do not call it with a lock held that a sink's `settle` takes.
     fn purge(&self);
 }
 

@@ -20,8 +20,8 @@
 //! ```
 
 use super::query::{
-    Continue, Count, Counted, Cursor, Filter, Get, GetStats, List, Listed, Object, QueryError, Stats,
-    Subscribe, Subscription,
+    Continue, Count, Counted, Cursor, Filter, Get, GetStats, List, Listed, Object, QueryError, Stats, Subscribe,
+    Subscription,
 };
 use crate::domain::index::Name;
 use crate::domain::selector::{FieldSelector, LabelSelector};

@@ -1,7 +1,9 @@
 //! The life of actors: what the supervisor asks of them, what it answers about them, and what others may ask of it.
 
+use std::str::FromStr;
+
 use actix::Message;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 /// Are you there? Goes through the mailbox on purpose: it probes the way that work takes.
@@ -27,7 +29,7 @@ pub struct Drained {
 
 /// Where an actor is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "camelCase")]
 pub enum LifeState {
     /// Not started yet: its turn in the start order has not come.
     Waiting,
@@ -45,7 +47,7 @@ pub enum LifeState {
 
 /// Why an actor went down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "camelCase")]
 pub enum ExitReason {
     /// It stopped by its own wish.
     Stopped,
@@ -63,6 +65,7 @@ pub enum ExitReason {
 
 /// The last time an actor went down.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct LastExit {
     /// Why.
     pub reason: ExitReason,
@@ -78,6 +81,7 @@ pub struct LastExit {
 
 /// One actor as the supervisor sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct ChildStatus {
     /// Its name, unique in the process: `publisher`, `watcher/pods`.
     pub id: String,
@@ -106,7 +110,7 @@ pub struct ChildStatus {
 
 /// What happened in the tree. Each is logged and told to the observer once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(tag = "fact", rename_all = "snake_case")]
+#[serde(tag = "fact", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum LifeFact {
     /// An actor runs.
     Up {
@@ -154,7 +158,7 @@ impl Escalation {
 
 /// How an actor ended at shutdown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case", tag = "outcome")]
+#[serde(rename_all = "camelCase", tag = "outcome")]
 pub enum Outcome {
     /// It answered the drain.
     Drained {
@@ -202,8 +206,8 @@ pub struct Kill {
 }
 
 /// A failure to provoke.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum KillHow {
     /// A panic inside the actor.
     Panic,
@@ -212,6 +216,24 @@ pub enum KillHow {
     /// The actor waits for something that never comes.
     Hang,
 }
+
+impl FromStr for KillHow {
+    type Err = UnknownKill;
+
+    fn from_str(text: &str) -> Result<Self, UnknownKill> {
+        match text {
+            "panic" => Ok(Self::Panic),
+            "stop" => Ok(Self::Stop),
+            "hang" => Ok(Self::Hang),
+            _ => Err(UnknownKill(text.to_owned())),
+        }
+    }
+}
+
+/// Not a [`KillHow`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no way to kill an actor: say panic, stop or hang")]
+pub struct UnknownKill(pub String);
 
 /// Why the supervisor refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -241,4 +263,50 @@ pub enum ControlError {
     /// The supervisor itself is gone.
     #[error("the supervisor is gone: the process is ending")]
     SupervisorGone,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_tree_is_told_in_the_names_that_users_rely_on() {
+        let exit =
+            LastExit { reason: ExitReason::ArbiterDead, message: None, location: Some("src/a.rs:1".into()), at_ms: 5 };
+        let status = ChildStatus {
+            id: "watcher/pods".into(),
+            group: "watchers".into(),
+            state: LifeState::Down,
+            incarnation: 2,
+            restarts: 1,
+            last_exit: Some(exit.clone()),
+            backoff_ms: Some(100),
+            handled: 7,
+            handling: None,
+            arbiter: "watch-0".into(),
+        };
+        let told = json!({
+            "id": "watcher/pods", "group": "watchers", "state": "down", "incarnation": 2, "restarts": 1,
+            "lastExit": {"reason": "arbiterDead", "location": "src/a.rs:1", "atMs": 5},
+            "backoffMs": 100, "handled": 7, "arbiter": "watch-0",
+        });
+        assert_eq!(serde_json::to_value(status).expect("plain data"), told);
+        let fact = LifeFact::Down { id: "a".into(), incarnation: 1, exit, back_in_ms: Some(3) };
+        let told = serde_json::to_value(fact).expect("plain data");
+        assert_eq!((&told["fact"], &told["backInMs"]), (&json!("down"), &json!(3)));
+        let outcome = serde_json::to_value(Outcome::Drained { left: 2 }).expect("plain data");
+        assert_eq!(outcome, json!({"outcome": "drained", "left": 2}));
+    }
+
+    #[test]
+    fn a_way_to_kill_reads_as_it_is_written() {
+        for how in [KillHow::Panic, KillHow::Stop, KillHow::Hang] {
+            let written = serde_json::to_value(how).expect("plain data");
+            assert_eq!(written.as_str().expect("a word").parse(), Ok(how));
+        }
+        let error = "nuke".parse::<KillHow>().expect_err("there is no such way");
+        assert!(error.to_string().contains("nuke") && error.to_string().contains("panic, stop or hang"), "{error}");
+    }
 }

@@ -1,8 +1,8 @@
 //! The board: one row a watcher, one for the log, one for the fold. Written by actors, read by HTTP without asking anyone.
 
-use crate::domain::target::Target;
 use crate::domain::lane::{Lane, Usage};
 use crate::domain::rv::Rv;
+use crate::domain::target::Target;
 use serde::Serialize;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};

@@ -279,7 +279,8 @@ mod tests {
         assert_eq!((pod.label("app"), pod.label("tier"), pod.label("x")), (Some("web"), Some(""), None));
         assert_eq!((pod.field(&at, "spec.nodeName"), pod.field(&at, "status.phase")), (Some("n1"), Some("Running")));
         assert_eq!((pod.field(&at, "metadata.name"), pod.field(&at, "metadata.namespace")), (Some("a"), Some("ns")));
-        let event = facts(r#"{"involvedObject":{"kind":"Pod","name":"a","uid":"u"},"reason":"Failed","type":"Warning"}"#);
+        let event =
+            facts(r#"{"involvedObject":{"kind":"Pod","name":"a","uid":"u"},"reason":"Failed","type":"Warning"}"#);
         assert_eq!(event.field(&at, "involvedObject.name"), Some("a"));
         assert_eq!((event.field(&at, "reason"), event.field(&at, "involvedObject.namespace")), (Some("Failed"), None));
     }

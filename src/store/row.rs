@@ -12,8 +12,8 @@ use std::sync::Arc;
 /// Above this the thread's scratch space is given back after use: one huge object must not cost memory for ever.
 const SCRATCH_KEPT: usize = 1 << 20;
 
-/// What the allocator and the maps take for a row besides its own bytes, roughly: the `Arc`s, a place in two maps and in
-/// a few postings. Measured with 20,000 Pods of 9 KB.
+/// What the allocator and the maps take for a row besides its own bytes: the `Arc`s, a place in two maps and in a few
+/// postings. Estimated from the sizes of the types, not measured yet.
 const OVERHEAD: usize = 400;
 
 /// One object as the log has it.
@@ -43,14 +43,14 @@ impl Row {
     }
 }
 
-/// zstd level 1: within a few percent of level 3 on Kubernetes objects, at half its time.
+/// zstd level 1: every record pays for it on its way into the store.
 const LEVEL: i32 = 1;
 
 thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch::default());
 }
 
-/// Contexts are expensive to make (a compressor is about 1 MB to zero) and cheap to use again.
+/// Contexts are expensive to make and cheap to use again.
 #[derive(Default)]
 struct Scratch {
     compressor: Option<zstd::bulk::Compressor<'static>>,
@@ -184,7 +184,7 @@ impl Object {
         self.row.facts.owners()
     }
 
-    /// The redacted object's JSON, byte for byte as it stands in the log. Unpacks: some ten microseconds for a Pod.
+    /// The redacted object's JSON, byte for byte as it stands in the log. Unpacks them each time it is called.
     pub fn json(&self) -> Bytes {
         self.row.json()
     }

@@ -2,10 +2,10 @@
 
 use super::checker::{Record, dump, fold, versions, violations};
 use super::kit::{PATIENCE, Parts, Product};
-use agent_events::messages::life::KillHow;
+use agent_events::messages::life::{KillHow, LifeState};
 use agent_events::testing::{self, Mutant};
 use rand::rngs::StdRng;
-use rand::{Rng as _, RngExt as _, SeedableRng as _};
+use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Mutex;
@@ -27,15 +27,18 @@ struct Commits {
     deleted: HashSet<String>,
 }
 
-/// Creates, changes and deletes ConfigMaps until told to stop.
-fn load(parts: &Parts, namespace: &str, seed: u64, stop: &AtomicBool, commits: &Mutex<Commits>) {
+/// Creates, changes and deletes ConfigMaps of its own until told to stop.
+fn load(parts: &Parts, namespace: &str, worker: u64, seed: u64, stop: &AtomicBool, commits: &Mutex<Commits>) {
     let mut rng = StdRng::seed_from_u64(seed);
     let path = format!("/api/v1/namespaces/{namespace}/configmaps");
     let mut live: BTreeMap<u32, String> = BTreeMap::new();
     while !stop.load(Ordering::Relaxed) {
         let n = rng.random_range(0..40);
-        let body = json!({"metadata": {"name": format!("m-{n}")}, "data": {"fill": "x".repeat(rng.random_range(10..4000))}});
-        let one = format!("{path}/m-{n}");
+        // Annotations stay in the record, so that the small queue fills within a stall.
+        let fill =
+            json!({"fill": "x".repeat(rng.random_range(1_000..100_000)), "turn": rng.random::<u32>().to_string()});
+        let body = json!({"metadata": {"name": format!("m-{worker}-{n}"), "annotations": fill}});
+        let one = format!("{path}/m-{worker}-{n}");
         match live.get(&n) {
             None => {
                 let made = parts.api("POST", &path, &body);
@@ -48,8 +51,7 @@ fn load(parts: &Parts, namespace: &str, seed: u64, stop: &AtomicBool, commits: &
                 live.remove(&n);
             }
             Some(_) => {
-                let annotations = json!({"metadata": {"annotations": {"turn": rng.random::<u32>().to_string()}}});
-                note(commits, &parts.api("PATCH", &one, &annotations));
+                note(commits, &parts.api("PATCH", &one, &json!({"metadata": {"annotations": fill}})));
             }
         }
     }
@@ -69,42 +71,66 @@ fn run(parts: &Parts, name: &str, seed: u64, kills: usize) -> Vec<String> {
     parts.namespace(name);
     let scope = format!("watch.namespaces.{name}=true");
     // A small queue, so that a stalled broker fills it and the publisher has something in hand when it dies.
-    let more = [&scope, "watch.namespaces.default=false", "supervision.hang_limit=\"1s\"", "publisher.queue_bytes=\"64KiB\"",
-        "publisher.linger=\"5ms\""];
+    let more = [
+        &scope,
+        "watch.namespaces.default=false",
+        "supervision.hang_limit=\"1s\"",
+        "supervision.backoff_max=\"200ms\"",
+        "publisher.queue_bytes=\"1MiB\"",
+        "publisher.max_record_bytes=\"1MiB\"",
+        "publisher.linger=\"5ms\"",
+    ];
     let product = parts.product(name, &more);
     let control = product.running.control(PATIENCE).expect("it is up");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let (stop, commits) = (AtomicBool::new(false), Mutex::new(Commits::default()));
     let dead = std::thread::scope(|threads| {
-        for worker in 0..2 {
+        for worker in 0..4 {
             let (stop, commits, namespace) = (&stop, &commits, name);
-            threads.spawn(move || load(parts, namespace, seed * 10 + worker, stop, commits));
+            threads.spawn(move || load(parts, namespace, worker, seed * 10 + worker, stop, commits));
         }
         let mut dead = 0;
         for kill in 0..kills {
-            let stall = rng.random_bool(0.3);
-            if stall {
-                parts.kafka.pause().expect("the broker stops");
-                pause(Duration::from_millis(rng.random_range(50..400)));
-            }
-            let victim = VICTIMS[rng.random_range(0..VICTIMS.len())];
-            let victim = if victim.ends_with('@') { format!("{victim}{name}") } else { victim.to_owned() };
+            let mut victim = VICTIMS[rng.random_range(0..VICTIMS.len())].to_owned();
             // A hang takes its limit to be noticed: one in eight keeps the run short.
-            let how = match kill % 8 {
+            let mut how = match kill % 8 {
                 0 => KillHow::Hang,
                 n if n % 2 == 0 => KillHow::Stop,
                 _ => KillHow::Panic,
             };
-            dead += usize::from(runtime.block_on(control.kill(victim, how)).is_ok());
+            let stall = rng.random_bool(0.25);
             if stall {
+                parts.kafka.pause().expect("the broker stops");
+                pause(Duration::from_millis(rng.random_range(300..1200)));
+                // Behind a full queue the publisher has records in hand: the moment at which its death costs most.
+                if rng.random_bool(0.6) {
+                    victim = "publisher".to_owned();
+                    how = if rng.random_bool(0.5) { KillHow::Hang } else { KillHow::Panic };
+                }
+            }
+            if victim.ends_with('@') {
+                victim.push_str(name);
+            }
+            // One that is on its way back cannot die again: wait for it.
+            super::kit::eventually("the victim lives", || {
+                let tree = runtime.block_on(control.tree()).expect("the tree answers");
+                tree.iter().any(|c| c.id == victim && c.state == LifeState::Up).then_some(())
+            });
+            dead += usize::from(runtime.block_on(control.kill(&victim, how)).is_ok());
+            if stall {
+                pause(Duration::from_millis(rng.random_range(0..300)));
                 parts.kafka.resume().expect("the broker goes on");
             }
-            pause(Duration::from_millis(rng.random_range(20..150)));
+            pause(Duration::from_millis(rng.random_range(20..100)));
         }
         stop.store(true, Ordering::Relaxed);
         dead
     });
     let verdict = verdict(parts, &product, name, &commits.into_inner().expect("not poisoned"));
+    println!(
+        "chaos {name}: {:?}",
+        product.running.board().show().watchers.iter().find(|w| w.kind == "configmaps").map(|w| w.lane.clone())
+    );
     println!("chaos {name}: {dead} of {kills} kills hit");
     drop(product);
     if dead * 10 < kills * 8 {
@@ -116,7 +142,7 @@ fn run(parts: &Parts, name: &str, seed: u64, kills: usize) -> Vec<String> {
 /// Time that passes while load and faults go on; nothing is waited for.
 fn pause(time: Duration) {
     let (_keep, never) = std::sync::mpsc::channel::<()>();
-    drop(never.recv_timeout(time));
+    std::hint::black_box(never.recv_timeout(time).is_err());
 }
 
 fn verdict(parts: &Parts, product: &Product, name: &str, commits: &Commits) -> Vec<String> {
@@ -134,7 +160,8 @@ fn verdict(parts: &Parts, product: &Product, name: &str, commits: &Commits) -> V
     }
     found.extend(violations(&records));
     // Nothing was relisted, so every version that the API server acknowledged is there, not only the last.
-    let there: HashSet<(&str, &str)> = records.iter().filter_map(|r| Some((r.source("uid")?, r.source("rv")?))).collect();
+    let there: HashSet<(&str, &str)> =
+        records.iter().filter_map(|r| Some((r.source("uid")?, r.source("rv")?))).collect();
     let lost = commits.versions.iter().filter(|(uid, rv)| !there.contains(&(uid.as_str(), rv.as_str()))).count();
     if lost > 0 {
         found.push(format!("{lost} of {} versions are lost", commits.versions.len()));
@@ -147,7 +174,12 @@ fn verdict(parts: &Parts, product: &Product, name: &str, commits: &Commits) -> V
     if missing > 0 {
         found.push(format!("{missing} deletes are lost"));
     }
-    println!("chaos {name}: {} versions, {} deletes, {} records", commits.versions.len(), commits.deleted.len(), records.len());
+    println!(
+        "chaos {name}: {} versions, {} deletes, {} records",
+        commits.versions.len(),
+        commits.deleted.len(),
+        records.len()
+    );
     if commits.versions.len() < 100 {
         found.push(format!("void: only {} versions", commits.versions.len()));
     }

@@ -45,12 +45,12 @@ pub fn dump(bootstrap: &str, topic: &str) -> Vec<Record> {
         .set("enable.auto.commit", "false")
         .create()
         .expect("a consumer");
-    let metadata = consumer.fetch_metadata(Some(topic), Duration::from_secs(20)).expect("metadata");
+    let metadata = patiently(|| consumer.fetch_metadata(Some(topic), Duration::from_secs(20)));
     let partitions = metadata.topics()[0].partitions().len() as i32;
     let mut left = HashMap::new();
     let mut assignment = TopicPartitionList::new();
     for partition in 0..partitions {
-        let (low, high) = consumer.fetch_watermarks(topic, partition, Duration::from_secs(20)).expect("watermarks");
+        let (low, high) = patiently(|| consumer.fetch_watermarks(topic, partition, Duration::from_secs(20)));
         if high > low {
             assignment.add_partition_offset(topic, partition, Offset::Beginning).expect("an offset");
             left.insert(partition, high);
@@ -64,7 +64,8 @@ pub fn dump(bootstrap: &str, topic: &str) -> Vec<Record> {
     while !left.is_empty() {
         let message = match consumer.poll(Duration::from_secs(20)) {
             Some(Ok(message)) => message,
-            Some(Err(e)) => panic!("reading {topic}: {e}"),
+            // A broker that was killed a moment ago: the consumer reconnects by itself.
+            Some(Err(_)) => continue,
             None => panic!("reading {topic}: nothing within 20 s"),
         };
         if left.get(&message.partition()).is_some_and(|high| message.offset() + 1 >= *high) {
@@ -85,6 +86,11 @@ pub fn dump(bootstrap: &str, topic: &str) -> Vec<Record> {
     }
     records.sort_by_key(|r| (r.partition, r.offset));
     records
+}
+
+/// A broker that has just come back answers NOT_LEADER for a moment: asked again.
+fn patiently<T>(mut ask: impl FnMut() -> rdkafka::error::KafkaResult<T>) -> T {
+    super::kit::eventually("the broker answers the checker", || ask().ok())
 }
 
 /// uid → resourceVersion of a list, whoever answered it.
@@ -123,7 +129,9 @@ pub fn last_offsets(records: &[Record]) -> BTreeMap<String, String> {
     for record in records.iter().filter(|r| !r.key.starts_with('~')) {
         let row = match (&record.value, record.op()) {
             (Some(_), Some("d")) | (None, _) => None,
-            _ => Some((record.source("uid").unwrap_or_default().into(), record.source("rv").unwrap_or_default().into())),
+            _ => {
+                Some((record.source("uid").unwrap_or_default().into(), record.source("rv").unwrap_or_default().into()))
+            }
         };
         table.insert(&record.key, row);
     }

@@ -20,8 +20,10 @@ pub const TRIALS: &[(&str, fn(&Parts))] = &[
 pub fn samples(namespace: &str) -> Vec<(&'static str, String, Value)> {
     let core = format!("/api/v1/namespaces/{namespace}");
     let apps = format!("/apis/apps/v1/namespaces/{namespace}");
-    let template = json!({"metadata": {"labels": {"app": "x"}}, "spec": {"containers": [{"name": "c", "image": "nginx:1.25"}]}});
-    let workload = json!({"replicas": 1, "selector": {"matchLabels": {"app": "x"}}, "template": template, "serviceName": "x"});
+    let template =
+        json!({"metadata": {"labels": {"app": "x"}}, "spec": {"containers": [{"name": "c", "image": "nginx:1.25"}]}});
+    let workload =
+        json!({"replicas": 1, "selector": {"matchLabels": {"app": "x"}}, "template": template, "serviceName": "x"});
     let mut deployment = workload.clone();
     deployment.as_object_mut().expect("an object").remove("serviceName");
     vec![
@@ -67,7 +69,10 @@ fn every_kind_agrees(parts: &Parts) {
         assert_eq!(violations(&records), Vec::<String>::new(), "{kind}");
         assert_eq!(duplicates(&records), 0, "{kind}: no failure, no duplicate");
         let gone: Vec<_> = records.iter().filter(|r| r.key.ends_with("/agree/gone")).collect();
-        assert!(gone.iter().any(|r| r.op() == Some("d")) && gone.last().is_some_and(|r| r.value.is_none()), "{kind}: {gone:?}");
+        assert!(
+            gone.iter().any(|r| r.op() == Some("d")) && gone.last().is_some_and(|r| r.value.is_none()),
+            "{kind}: {gone:?}"
+        );
         let changed = records.iter().filter(|r| r.key.ends_with("/agree/changed") && r.op() == Some("u")).count();
         assert!(changed >= 1, "{kind}: the update has its before");
         agrees_with_cli(parts, &product, kind, path);
@@ -78,7 +83,8 @@ fn every_kind_agrees(parts: &Parts) {
 
 fn agrees_with_cli(parts: &Parts, product: &super::kit::Product, kind: &str, path: &str) {
     eventually(&format!("{kind}: the command line agrees"), || {
-        let said: Value = serde_json::from_str(&product.cli(&["get", kind, "-n", "agree", "-o", "json"])).expect("JSON");
+        let said: Value =
+            serde_json::from_str(&product.cli(&["get", kind, "-n", "agree", "-o", "json"])).expect("JSON");
         (versions(&said) == versions(&parts.api("GET", path, &Value::Null))).then_some(())
     });
 }
@@ -117,7 +123,15 @@ fn no_secret_leaves(parts: &Parts) {
     let mut process = parts.process("canary", &["watch.all_namespaces=true", "observe.log=\"trace\""]);
     process.await_ready();
     // base64 of a canary is a canary, too.
-    let canaries = ["c4n4ry-data", "YzRuNHJ5LWRhdGE=", "c4n4ry-string", "c4n4ry-annotation", "c4n4ry-applied", "c4n4ry-env", "c4n4ry-config"];
+    let canaries = [
+        "c4n4ry-data",
+        "YzRuNHJ5LWRhdGE=",
+        "c4n4ry-string",
+        "c4n4ry-annotation",
+        "c4n4ry-applied",
+        "c4n4ry-env",
+        "c4n4ry-config",
+    ];
     let secret = json!({
         "metadata": {"name": "s", "annotations": {
             "example.com/token": "c4n4ry-annotation",
@@ -146,10 +160,13 @@ fn no_secret_leaves(parts: &Parts) {
     let mut seen: Vec<(String, Vec<u8>)> = Vec::new();
     for topic in ["k8s-secrets", "k8s-pods", "k8s-configmaps", "event-stream", "agent-events-checkpoints"] {
         let records = dump(&parts.kafka.bootstrap(), &format!("canary.{topic}"));
-        let bytes = records.iter().flat_map(|r| [r.raw.clone(), r.key.clone().into_bytes(), format!("{:?}", r.headers).into_bytes()]);
+        let bytes = records
+            .iter()
+            .flat_map(|r| [r.raw.clone(), r.key.clone().into_bytes(), format!("{:?}", r.headers).into_bytes()]);
         seen.push((topic.into(), bytes.collect::<Vec<_>>().concat()));
     }
-    for path in ["objects?kind=secrets", "objects?kind=pods", "objects?kind=configmaps", "pipeline", "actors", "topics"] {
+    for path in ["objects?kind=secrets", "objects?kind=pods", "objects?kind=configmaps", "pipeline", "actors", "topics"]
+    {
         seen.push((path.into(), http_get(process.api, &format!("/api/v1/{path}")).1));
     }
     seen.push(("metrics".into(), http_get(process.ops, "/metrics").1));
@@ -175,7 +192,11 @@ fn a_rollout_is_told(parts: &Parts) {
         (web["status"]["readyReplicas"] == 1).then_some(())
     });
     let containers = json!([{"name": "c", "image": "nginx:1.26"}]);
-    parts.api("PATCH", &format!("{path}/web"), &json!({"spec": {"replicas": 2, "template": {"spec": {"containers": containers}}}}));
+    parts.api(
+        "PATCH",
+        &format!("{path}/web"),
+        &json!({"spec": {"replicas": 2, "template": {"spec": {"containers": containers}}}}),
+    );
     parts.api("DELETE", &format!("{path}/web"), &json!({"propagationPolicy": "Background"}));
     let topic = product.topic("event-stream");
     let told = eventually("it is told", || {
@@ -185,7 +206,9 @@ fn a_rollout_is_told(parts: &Parts) {
             .collect();
         told.iter().any(|s| s == "deployment web: deleted").then_some(told)
     });
-    for expected in ["deployment web: created", "deployment web: image nginx:1.25 → nginx:1.26", "deployment web: replicas 1 → 2"] {
+    for expected in
+        ["deployment web: created", "deployment web: image nginx:1.25 → nginx:1.26", "deployment web: replicas 1 → 2"]
+    {
         assert!(told.iter().any(|s| s == expected), "{expected}: {told:#?}");
     }
     assert_eq!(product.running.shutdown(), 0);
@@ -211,7 +234,8 @@ fn a_forbidden_kind_is_parked(parts: &Parts) {
         (product.get("/api/v1/objects/configmaps/parked/still").0 == 200).then_some(())
     });
     let (_, pipeline) = product.get("/api/v1/pipeline");
-    let pods = pipeline["watchers"].as_array().expect("rows").iter().find(|w| w["kind"] == "pods").expect("pods").clone();
+    let pods =
+        pipeline["watchers"].as_array().expect("rows").iter().find(|w| w["kind"] == "pods").expect("pods").clone();
     assert_eq!(pods["phase"], "parked");
     let reason = pods["reason"].as_str().expect("a reason");
     assert!(reason.contains(r#"{apiGroups: [""], resources: ["pods"], verbs: ["list", "watch"]}"#), "{reason}");

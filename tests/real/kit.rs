@@ -5,7 +5,6 @@ use agent_events::settings::{self, Sources};
 use serde_json::{Value, json};
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use testbed::{Kafka, KafkaOptions, Kubernetes, KubernetesOptions, wait_until};
@@ -69,7 +68,10 @@ impl Parts {
         let mut set = self.sets(prefix);
         set.extend(more.iter().map(|s| (*s).to_owned()));
         let loaded = settings::load(&Sources { set, ..Sources::default() }).expect("the settings hold");
-        Product { running: app::start(loaded, Options::default()).expect("the product starts"), prefix: prefix.to_owned() }
+        Product {
+            running: app::start(loaded, Options::default()).expect("the product starts"),
+            prefix: prefix.to_owned(),
+        }
     }
 
     /// A product in a process of its own, with its HTTP addresses as chosen by the system.
@@ -83,8 +85,11 @@ impl Parts {
         let api: SocketAddr = ([127, 0, 0, 1], ports[0]).into();
         let ops: SocketAddr = ([127, 0, 0, 1], ports[1]).into();
         command.args(["--set", &format!("http.api=\"{api}\""), "--set", &format!("http.ops=\"{ops}\"")]);
-        let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the binary starts");
-        Process { child, api, ops }
+        // A file: a pipe that nobody empties would stop the process.
+        let log = tempfile::NamedTempFile::new().expect("a file");
+        let stderr = log.reopen().expect("the same file");
+        let child = command.stdout(Stdio::null()).stderr(stderr).spawn().expect("the binary starts");
+        Process { child, api, ops, log }
     }
 }
 
@@ -133,6 +138,7 @@ pub struct Process {
     pub child: Child,
     pub api: SocketAddr,
     pub ops: SocketAddr,
+    log: tempfile::NamedTempFile,
 }
 
 impl Process {
@@ -157,13 +163,9 @@ impl Process {
         self.child.wait().expect("it ends").code()
     }
 
-    /// Everything it wrote to standard error; call it after its end.
-    pub fn stderr(&mut self) -> String {
-        let mut text = String::new();
-        if let Some(mut stderr) = self.child.stderr.take() {
-            stderr.read_to_string(&mut text).expect("UTF-8");
-        }
-        text
+    /// Everything it wrote to standard error so far.
+    pub fn stderr(&self) -> String {
+        std::fs::read_to_string(self.log.path()).expect("UTF-8")
     }
 }
 
@@ -194,10 +196,4 @@ pub fn http_get(addr: SocketAddr, path: &str) -> (u16, Vec<u8>) {
     let head_end = answer.windows(4).position(|w| w == b"\r\n\r\n").expect("a head");
     let status = std::str::from_utf8(&answer[9..12]).expect("a status").parse().expect("a number");
     (status, answer.split_off(head_end + 4))
-}
-
-/// A directory for a trial's files.
-#[allow(dead_code)]
-pub fn scratch(name: &str) -> PathBuf {
-    std::env::temp_dir().join(format!("agent-events-{name}-{}", std::process::id()))
 }

@@ -22,15 +22,17 @@ fn main() {
         .collect();
     let skip = !missing.is_empty() && !testbed::must_not_skip();
     let parts: Arc<OnceLock<kit::Parts>> = Arc::default();
-    let trial = |(name, run): (&str, fn(&kit::Parts))| {
+    let trial = |(group, (name, run)): (&str, (&str, fn(&kit::Parts)))| {
         let parts = parts.clone();
-        Trial::test(name.to_owned(), move || {
+        Trial::test(format!("{group}::{name}"), move || {
             run(parts.get_or_init(kit::Parts::start));
             Ok(())
         })
         .with_ignored_flag(skip)
     };
-    let trials = [end_to_end::TRIALS, restart::TRIALS, chaos::TRIALS].concat().into_iter().map(trial).collect();
+    let groups = [("end_to_end", end_to_end::TRIALS), ("restart", restart::TRIALS), ("chaos", chaos::TRIALS)];
+    let trials =
+        groups.into_iter().flat_map(|(group, trials)| trials.iter().map(move |t| (group, *t))).map(trial).collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
     if skip {
         eprintln!("SKIPPED {} trials on real parts: {}", conclusion.num_ignored, missing.join("; "));

@@ -94,24 +94,25 @@
 //! Under test the same wiring runs on one thread with paused time: [`Arbiters::single`] inside a `System` on a
 //! current-thread runtime. Nothing here reads another clock than `tokio::time`, and the backoff's jitter can be seeded.
 //!
-//! The parts: [`context`] is what an actor is given, [`cell`] the future that owns it and outlives its deaths,
-//! [`spec`] what the wiring says about it, [`supervisor`] (with `tree`, `slot` and `shutdown`) who decides, [`panic`] how a
-//! panic gets its name, [`arbiters`] the threads.
+//! The parts: `context` is what an actor is given, `cell` the future that owns it and outlives its deaths, `spec` what
+//! the wiring says about it, `supervisor` (with `tree`, `slot` and `shutdown`) who decides, by the rules in
+//! [`crate::domain::restart`], `panic` how a panic gets its name, `arbiters` the threads, `task` the IO beside an actor.
 
-pub mod arbiters;
+mod arbiters;
 mod cell;
-pub mod context;
-pub mod panic;
+mod context;
+mod panic;
 mod shutdown;
 mod slot;
-pub mod spec;
-pub mod supervisor;
+mod spec;
+mod supervisor;
 mod task;
 mod tree;
 mod worker;
 
 pub use arbiters::{Arbiters, Place, io_runtime, system};
 pub use context::{Context, Vitals};
+pub use panic::install_hook;
 pub use spec::{ChildSpec, Group};
 pub use supervisor::{DuplicateChild, Supervisor, SupervisorHandle};
 pub use task::{Task, spawn_io};

@@ -35,7 +35,7 @@ pub struct PanicReport {
 /// Installs the hook, once per process however often it is called.
 ///
 /// Every panic becomes one `tracing::error!` with actor, incarnation, location and message. A panic outside of any
-/// actor also goes to the hook that was there before when nobody listens to tracing, so that a test's failed
+/// actor goes to the hook that was there before when nobody listens to tracing on its thread, so that a test's failed
 /// assertion stays visible.
 pub fn install_hook() {
     static ONCE: Once = Once::new();
@@ -43,7 +43,7 @@ pub fn install_hook() {
         let previous = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
             let in_actor = note(info);
-            if !in_actor && !tracing::dispatcher::has_been_set() {
+            if !in_actor && !tracing::enabled!(tracing::Level::ERROR) {
                 previous(info);
             }
         }));

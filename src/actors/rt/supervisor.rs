@@ -271,7 +271,10 @@ impl Handler<Shutdown> for Supervisor {
         let stages = if std::mem::replace(&mut self.leaving, true) { Vec::new() } else { self.tree.leaving() };
         let leaving = |stage: Vec<usize>| stage.into_iter().map(|slot| Leaving::of(self.tree.slot(slot))).collect();
         let stages = stages.into_iter().map(leaving).collect();
-        Box::pin(fut::wrap_future(leave_in_order(stages, shutdown.deadline)))
+        Box::pin(fut::wrap_future::<_, Self>(leave_in_order(stages, shutdown.deadline)).map(|outcomes, this, _| {
+            this.tree.all_ended();
+            outcomes
+        }))
     }
 }
 

@@ -293,6 +293,11 @@ impl Tree {
         }
     }
 
+    /// The shutdown is through: cells leave without a word.
+    pub(super) fn all_ended(&mut self) {
+        self.slots.iter_mut().for_each(|slot| slot.enter(LifeState::Ended));
+    }
+
     /// Looks for hangs; returns the children to ping, with the life that is meant.
     pub(super) fn probe(&mut self, now: Instant) -> Vec<(usize, u64)> {
         let mut to_ping = Vec::new();

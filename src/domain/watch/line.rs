@@ -48,12 +48,17 @@ pub fn read_line(redactor: &Redactor, line: &str) -> Result<Line, DecodeError> {
             }
             None if kind == "ERROR" => {
                 let status: Status<'_> = serde_json::from_str(raw).map_err(json)?;
-                Ok(Line::Error { code: status.code, reason: status.reason.0.chars().take(64).collect() })
+                Ok(Line::Error { code: status.code, reason: word(&status.reason.0) })
             }
             None => Err(DecodeError::Missing("type")),
         },
         Read::Nothing => Err(DecodeError::Missing("object")),
     }
+}
+
+/// The server's text, shortened and without what would garble a terminal.
+fn word(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(64).collect()
 }
 
 fn wire_of(kind: &str) -> Option<Wire> {
@@ -189,3 +194,6 @@ pub fn read_page(body: &str) -> Result<Page, DecodeError> {
         items: list.items.unwrap_or_default().iter().map(place).collect(),
     })
 }
+
+#[cfg(test)]
+mod tests;

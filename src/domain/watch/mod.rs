@@ -19,7 +19,8 @@
 //! | | any other failure | Wait (full-jitter backoff, Retry-After), then the same again |
 //!
 //! A list is one step for the position: it moves only when everything derived from the list has been committed. Backoff is
-//! reset only by a finished list or by 60 healthy seconds of watch, never by an attempt.
+//! reset only by 60 healthy seconds of watch (or where there is no watch, by a finished list), never by an attempt: a server
+//! that lists well and answers every watch with 410 is asked ever less often.
 
 mod backoff;
 pub mod line;
@@ -111,7 +112,6 @@ pub enum Verb {
 }
 
 /// What happened to a request.
-#[derive(Debug)]
 pub enum Input {
     /// Status line and headers came.
     Head {
@@ -126,6 +126,18 @@ pub enum Input {
     End,
     /// Connecting, waiting or reading failed or took too long; the text says what.
     Broken(String),
+}
+
+// Bytes of a body are not redacted yet: no log, however verbose, may show them.
+impl std::fmt::Debug for Input {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Head { status, retry_after } => write!(f, "Head({status}, retry after {retry_after:?})"),
+            Self::Body(bytes) => write!(f, "Body({} bytes)", bytes.len()),
+            Self::End => f.write_str("End"),
+            Self::Broken(reason) => write!(f, "Broken({reason:?})"),
+        }
+    }
 }
 
 /// What the caller is to do.
@@ -230,8 +242,10 @@ enum Then {
 struct Listing {
     reason: &'static str,
     first: bool,
-    /// Set in the second list after a suspected mass deletion: what the first one missed.
-    suspects: Option<HashSet<Arc<str>>>,
+    /// Set in the second list after a suspected mass deletion.
+    suspects: Option<Suspects>,
+    /// Objects known when it began.
+    known: usize,
     /// Version of the first page: what the whole list is as of.
     rv: Option<Rv>,
     response: Response,
@@ -240,8 +254,16 @@ struct Listing {
     begun: bool,
 }
 
+/// What a first list missed, and its version.
+struct Suspects {
+    uids: HashSet<Arc<str>>,
+    rv: Rv,
+}
+
 struct Sweep {
     list: ListContext,
+    /// Where the watch begins when all is done.
+    position: Rv,
     gone: std::vec::IntoIter<Arc<str>>,
 }
 
@@ -281,7 +303,9 @@ pub struct WatchCore {
 const ERROR_BODY: usize = 64 << 10;
 /// A watch that lasts this long is healthy.
 const HEALTHY: Duration = Duration::from_secs(60);
-/// Below this many known objects a mass deletion is ordinary.
+/// Longest Retry-After that is believed: a broken proxy must not silence a kind for a day.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(600);
+/// Below this many missing objects a mass deletion is ordinary.
 const MASS_DELETION_MIN: usize = 20;
 
 impl WatchCore {
@@ -425,15 +449,18 @@ impl WatchCore {
         self.actions.push(Action::Send(Request { id: self.request, verb }));
     }
 
-    fn list(&mut self, reason: &'static str, suspects: Option<HashSet<Arc<str>>>, capture: &Capture) {
+    fn list(&mut self, reason: &'static str, suspects: Option<Suspects>, capture: &Capture) {
         self.notices.push(Notice::Relist(reason));
-        let at_least = (!capture.position.is_empty()).then(|| capture.position.clone());
+        // A second list is of no use if an older one is allowed to answer.
+        let newest = suspects.as_ref().map_or(&capture.position, |s| (&s.rv).max(&capture.position));
+        let at_least = (!newest.is_empty()).then(|| newest.clone());
         // Without a position nothing is known of what was created since: everything is a snapshot.
         let first = !capture.synced;
         self.state = State::Listing(Listing {
             reason,
             first,
             suspects,
+            known: 0,
             rv: None,
             response: Response::default(),
             page: None,
@@ -474,7 +501,7 @@ impl WatchCore {
     }
 
     fn failed(&mut self, reason: String, retry_after: Option<Duration>, env: Env) {
-        let delay = self.backoff.next(env.chance).max(retry_after.unwrap_or_default());
+        let delay = self.backoff.next(env.chance).max(retry_after.unwrap_or_default().min(RETRY_AFTER_MAX));
         self.wait(delay, self.again(), false, reason, env);
     }
 
@@ -504,6 +531,7 @@ impl WatchCore {
     }
 
     fn list_only(&mut self, env: Env) {
+        self.backoff.reset();
         let reason = format!("lists every {:?}: {}", self.config.poll_interval, self.missing_right("watch"));
         self.wait(self.config.poll_interval, Then::List("poll"), false, reason, env);
     }
@@ -557,6 +585,7 @@ impl WatchCore {
     fn next_item(&mut self, capture: &Capture, writer: &Writer, before: &dyn Before, env: Env) -> Step {
         let State::Listing(l) = &mut self.state else { return Step::Idle };
         if !std::mem::replace(&mut l.begun, true) {
+            l.known = capture.index.len();
             return Step::Commit(Commit { begin_pass: true, ..Commit::default() });
         }
         let Some((body, page, cursor)) = &mut l.page else { return Step::Idle };
@@ -586,29 +615,36 @@ impl WatchCore {
 
     fn list_done(&mut self, list: ListContext, capture: &Capture) -> Step {
         let State::Listing(l) = &mut self.state else { return Step::Idle };
-        let missing =
-            if self.redactor.kind().tracking() == Tracking::Table { capture.index.missing() } else { Vec::new() };
-        let suspicious = missing.len() * 2 > capture.index.len() && missing.len() >= MASS_DELETION_MIN;
+        let missing = if self.redactor.kind().tracking() == Tracking::Table {
+            capture.index.missing_as_of(&list.rv)
+        } else {
+            Vec::new()
+        };
+        let suspicious = missing.len() * 2 > l.known && missing.len() >= MASS_DELETION_MIN;
         if suspicious && l.suspects.is_none() {
             // Rights that shrink, or a stale server, look like this: believe only a second list.
-            self.notices.push(Notice::MassDeletion { missing: missing.len(), known: capture.index.len() });
-            let suspects = missing.into_iter().collect();
+            self.notices.push(Notice::MassDeletion { missing: missing.len(), known: l.known });
+            let suspects = Suspects { uids: missing.into_iter().collect(), rv: list.rv };
             self.list("confirm", Some(suspects), capture);
             return Step::Idle;
         }
-        let gone = match &l.suspects {
-            Some(suspects) => missing.into_iter().filter(|uid| suspects.contains(uid)).collect(),
-            None => missing,
-        };
-        self.state = State::Sweeping(Sweep { list, gone: gone.into_iter() });
+        let (mut gone, mut position) = (missing, list.rv.clone());
+        if let Some(Suspects { uids, rv }) = &l.suspects {
+            let missing = gone.len();
+            gone.retain(|uid| uids.contains(uid));
+            if gone.len() < missing {
+                // What only the second list misses may have died between the two: the watch from the first one tells.
+                position = position.min(rv.clone());
+            }
+        }
+        self.state = State::Sweeping(Sweep { list, position, gone: gone.into_iter() });
         Step::Again
     }
 
     fn next_gone(&mut self, capture: &Capture, writer: &Writer, before: &dyn Before, env: Env) -> Step {
         let State::Sweeping(sweep) = &mut self.state else { return Step::Idle };
         let Some(uid) = sweep.gone.next() else {
-            let position = Some(sweep.list.rv.clone());
-            self.backoff.reset();
+            let position = Some(sweep.position.clone());
             self.park.reset();
             // The position is applied by the caller before the watch is opened from it.
             self.state =

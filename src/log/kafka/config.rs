@@ -211,6 +211,20 @@ mod tests {
         }
     }
 
+    /// Most of these have a test of their own on a real broker; two protections together hide the lack of one from it.
+    #[test]
+    fn a_producer_is_idempotent_gapless_and_patient_for_ever() {
+        let client = producer(&KafkaConfig::new("127.0.0.1:1"));
+        for (key, value) in [
+            ("acks", "all"),
+            ("enable.idempotence", "true"),
+            ("enable.gapless.guarantee", "true"),
+            ("message.timeout.ms", "0"),
+        ] {
+            assert_eq!(client.get(key), Some(value), "{key}");
+        }
+    }
+
     #[test]
     fn any_other_setting_is_taken() {
         check(&with("socket.timeout.ms", "30000")).unwrap();

@@ -5,9 +5,8 @@
 //!               ▲                        │
 //!               └── settle(id) ◀── polling thread: delivery report
 //! ```
-//! librdkafka carries only a number for each record. So a report that never comes (after a fatal error nothing behind it
-//! is reported), one that comes late or twice, or a dead polling thread cannot leak a token: what is left in the
-//! registry is settled as dropped by `purge`, or when the polling thread ends.
+//! librdkafka carries only a number for each record. So a report that never comes, or late, or twice, or a dead polling
+//! thread cannot leak a token: what is left in the registry is settled as dropped by `purge`, or when that thread ends.
 
 use super::config::{KafkaConfig, producer as client_config, refused};
 use super::connection::Connection;
@@ -168,6 +167,10 @@ impl Drop for KafkaProducer {
 fn serve(base: Arc<Base>, stop: &AtomicBool, rest: SettleTheRest) {
     while !stop.load(Ordering::Relaxed) {
         base.poll(POLL);
+        if rest.0.broken.load(Ordering::Acquire) || base.client().fatal_error().is_some() {
+            // Again and again: what was under way may have come back into the queue to be tried again.
+            base.purge(PurgeConfig::default().queue().non_blocking());
+        }
     }
     base.purge(PurgeConfig::default().queue().inflight());
     let deadline = Deadline::after(PURGE);
@@ -195,7 +198,11 @@ struct Tokens {
     unsettled: AtomicUsize,
     all_settled: Condvar,
     none: Mutex<()>,
+    /// Why nothing more is taken.
     dead: OnceLock<String>,
+    /// A record failed after it had been taken: nothing behind it may be written. (A record that was not even taken closes
+    /// the producer too, but what was sent before it goes its way.)
+    broken: AtomicBool,
 }
 
 impl Tokens {
@@ -283,17 +290,16 @@ impl Reports {
         }
     }
 
-    /// One record failed for good. With the gapless guarantee librdkafka stops by itself where a broker refused it; where
-    /// it gave up on its own (an unknown topic) it would go on with what is queued behind.
+    /// One record failed for good. Where a broker refused it librdkafka stops by itself (the gapless guarantee), and keeps
+    /// what is queued behind without a report; where it gave up on its own (an unknown topic) it would go on with that.
+    /// Either way what is queued is given up now; what is under way gets its answer still.
     fn stop_behind(&self, code: Option<Code>, text: &str) {
         if matches!(code, Some(Code::PurgeQueue | Code::PurgeInflight)) {
             return;
         }
-        let first = self.tokens.dead.get().is_none();
         self.tokens.die(text);
-        if let Some(producer) = self.producer.get().and_then(Weak::upgrade).filter(|_| first)
-            && producer.client().fatal_error().is_none()
-        {
+        self.tokens.broken.store(true, Ordering::Release);
+        if let Some(producer) = self.producer.get().and_then(Weak::upgrade) {
             producer.purge(PurgeConfig::default().queue().non_blocking());
         }
     }

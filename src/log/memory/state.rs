@@ -147,7 +147,11 @@ impl State {
                 Some(Outcome::Failed(why))
             }
         };
+        let failed = matches!(outcome, Some(Outcome::Failed(_)));
         settled.push((token, outcome));
+        if failed {
+            settled.extend(self.give_up(id));
+        }
         true
     }
 

@@ -1,0 +1,224 @@
+//! `check`: everything that `run` needs, one line each, with the remedy where something is wrong. Starts nothing and
+//! changes nothing.
+
+use super::args::{Global, Output};
+use super::connect;
+use super::failure::{Failure, UNHEALTHY};
+use super::output::{Out, printable};
+use crate::domain::kind::Kind;
+use crate::kubernetes::client::{Cluster, ClusterError};
+use crate::log::topics::plan;
+use crate::settings::{Loaded, Scope, Settings, TopicCreation};
+use serde::Serialize;
+use serde_json::json;
+
+/// One line of the answer.
+#[derive(Debug, Serialize)]
+struct Line {
+    /// Stable, for scripts.
+    check: String,
+    state: State,
+    detail: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remedy: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum State {
+    Ok,
+    Warning,
+    Failed,
+}
+
+#[derive(Default)]
+struct Report(Vec<Line>);
+
+impl Report {
+    fn ok(&mut self, check: impl Into<String>, detail: impl Into<String>) {
+        self.add(check, State::Ok, detail, None);
+    }
+
+    fn failed(&mut self, check: impl Into<String>, detail: impl Into<String>, remedy: impl Into<String>) {
+        self.add(check, State::Failed, detail, Some(remedy.into()));
+    }
+
+    fn add(&mut self, check: impl Into<String>, state: State, detail: impl Into<String>, remedy: Option<String>) {
+        self.0.push(Line { check: check.into(), state, detail: detail.into(), remedy });
+    }
+}
+
+/// Checks; exit code 10 when something failed.
+pub async fn check(global: &Global, output: Output, out: &mut Out) -> Result<u8, Failure> {
+    let loaded = connect::settings(global, Vec::new())?;
+    // A password file that cannot be read is a fault of the settings too.
+    loaded.sasl_password()?;
+    let mut report = Report::default();
+    report.ok("settings", "valid");
+    cluster(&loaded.settings, &mut report).await;
+    log(&loaded, &mut report).await;
+    let healthy = report.0.iter().all(|line| line.state != State::Failed);
+    if output == Output::Json {
+        out.pretty(&json!({ "healthy": healthy, "checks": report.0 }))?;
+    } else {
+        for line in &report.0 {
+            let mark = match line.state {
+                State::Ok => '✓',
+                State::Warning => '!',
+                State::Failed => '✗',
+            };
+            out.line(&format!("{mark} {}: {}", line.check, printable(&line.detail)))?;
+            if let Some(remedy) = &line.remedy {
+                out.line(&format!("    → {}", printable(remedy)))?;
+            }
+        }
+    }
+    Ok(if healthy { 0 } else { UNHEALTHY })
+}
+
+async fn cluster(settings: &Settings, report: &mut Report) {
+    let cluster = match connect::open_cluster(settings).await {
+        Ok(cluster) => cluster,
+        Err(failure) => {
+            let remedy = "set cluster.kubeconfig, KUBECONFIG or cluster.context, or run inside a cluster";
+            return report.failed("cluster configured", failure.message, remedy);
+        }
+    };
+    let url = cluster.url().to_owned();
+    report.ok("cluster configured", &url);
+    match cluster.version().await {
+        Ok(version) => report.ok("API server", format!("{version} at {url}")),
+        Err(error) => {
+            let remedy = match error {
+                ClusterError::Unauthenticated => "renew the token or certificate of the kubeconfig's user",
+                ClusterError::Forbidden(_) => "bind ClusterRole system:public-info-viewer to this user",
+                ClusterError::Away(_) => "is the API server up, and does the URL of the kubeconfig reach it from here?",
+            };
+            return report.failed("API server", format!("{url}: {error}"), remedy);
+        }
+    }
+    if rights(&cluster, settings, report).await {
+        identity(&cluster, settings, report).await;
+    }
+}
+
+/// Whether the API server knows us at all.
+async fn rights(cluster: &Cluster, settings: &Settings, report: &mut Report) -> bool {
+    let namespaces: Vec<Option<&str>> = match settings.watch.scope() {
+        Scope::AllNamespaces => vec![None],
+        Scope::Namespaces(names) => names.iter().map(|name| Some(name.as_str())).collect(),
+    };
+    let kinds: Vec<Kind> = settings.watch.enabled_kinds().filter_map(Kind::builtin).collect();
+    let mut known = false;
+    for kind in &kinds {
+        for namespace in &namespaces {
+            let mut missing = Vec::new();
+            for verb in ["list", "watch"] {
+                match cluster.may(verb, kind, *namespace).await {
+                    Ok(true) => {}
+                    Ok(false) => missing.push(verb),
+                    Err(ClusterError::Unauthenticated) => {
+                        let remedy = "renew the token or certificate of the kubeconfig's user";
+                        report.failed("credentials", ClusterError::Unauthenticated.to_string(), remedy);
+                        return false;
+                    }
+                    Err(error) => {
+                        let detail = format!("cannot be asked for: {error}");
+                        report.failed(right(kind, *namespace), detail, "let this user create selfsubjectaccessreviews");
+                        return known;
+                    }
+                }
+            }
+            if !known {
+                report.ok("credentials", "accepted");
+                known = true;
+            }
+            if missing.is_empty() {
+                report.ok(right(kind, *namespace), "may list and watch");
+            } else {
+                let verbs = missing.join(" and ");
+                report.failed(right(kind, *namespace), format!("may not {verbs}"), grant(kind, *namespace));
+            }
+        }
+    }
+    known
+}
+
+fn right(kind: &Kind, namespace: Option<&str>) -> String {
+    match namespace {
+        Some(namespace) => format!("rights on {kind} in {namespace}"),
+        None => format!("rights on {kind} in all namespaces"),
+    }
+}
+
+/// The exact rule that is missing, as a command that makes it.
+fn grant(kind: &Kind, namespace: Option<&str>) -> String {
+    let id = kind.id().replace('.', "-");
+    let resource =
+        if kind.group().is_empty() { kind.plural().to_owned() } else { format!("{}.{}", kind.plural(), kind.group()) };
+    let (role, scope) = match namespace {
+        Some(namespace) => ("role", format!(" --namespace={namespace}")),
+        None => ("clusterrole", String::new()),
+    };
+    format!(
+        "kubectl create {role} agent-events-{id}{scope} --verb=list,watch --resource={resource}, and bind it to this user; \
+         or leave the kind out: --set watch.{}.enabled=false",
+        kind.plural()
+    )
+}
+
+async fn identity(cluster: &Cluster, settings: &Settings, report: &mut Report) {
+    if let Some(id) = &settings.cluster.id {
+        return report.ok("cluster identity", format!("cluster.id = {id}"));
+    }
+    match cluster.uid().await {
+        Ok(uid) => report.ok("cluster identity", format!("uid {uid} of namespace kube-system")),
+        Err(error) => {
+            let remedy =
+                "grant `get` on namespace kube-system, or set cluster.id to a text of your own that never changes";
+            report.failed("cluster identity", error.to_string(), remedy);
+        }
+    }
+}
+
+async fn log(loaded: &Loaded, report: &mut Report) {
+    let log = match connect::open_log(loaded) {
+        Ok(log) => log,
+        Err(failure) => {
+            return report.failed("log configured", failure.message, "see `agent-events config show --origin`");
+        }
+    };
+    if let Err(error) = log.list().await {
+        let remedy =
+            "is the broker running, and does kafka.bootstrap name it? With TLS or SASL, see [kafka] in config default";
+        return report.failed("broker", error.to_string(), remedy);
+    }
+    report.ok("broker", format!("{} at {}", log.engine(), log.location()));
+    let specs = connect::topic_specs(&loaded.settings);
+    let plan = match plan(&*log, &specs).await {
+        Ok(plan) => plan,
+        Err(error) => {
+            return report.failed(
+                "topics",
+                error.to_string(),
+                "let this user describe and describe the configuration of its topics",
+            );
+        }
+    };
+    for drift in &plan.drift {
+        let state = if drift.is_hard() { State::Failed } else { State::Warning };
+        let detail = format!("{} is {}, should be {}", drift.what, drift.have, drift.want);
+        report.add(format!("topic {}", drift.topic), state, detail, Some(drift.remedy()));
+    }
+    let missing: Vec<&str> = plan.create.iter().map(|spec| spec.name.as_str()).collect();
+    match (missing.is_empty(), loaded.settings.topics.create) {
+        (true, _) => report.ok("topics", format!("all {} exist", specs.len())),
+        (false, TopicCreation::Missing) => {
+            report.ok("topics", format!("{} will be created by run", missing.join(", ")))
+        }
+        (false, TopicCreation::Never) => {
+            let detail = format!("missing, and topics.create is \"never\": {}", missing.join(", "));
+            report.failed("topics", detail, "agent-events topics apply");
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! `run`: the process itself, in the foreground.
+
+use super::args::{Global, Run};
+use super::connect;
+use super::failure::Failure;
+use crate::app;
+use crate::settings::{FlagOverride, LogFormat, ObserveSettings};
+use std::io::IsTerminal as _;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::FmtSpan;
+
+/// kube logs every failed request of ours again, at WARN, with the whole URL; we say it once, with the remedy.
+const QUIET: &str = "kube_client=error";
+
+/// Runs until a signal or an end of its own; the exit code.
+pub fn run(global: &Global, run: Run) -> Result<u8, Failure> {
+    let mut flags = Vec::new();
+    if !run.namespace.is_empty() {
+        flags.push(FlagOverride::namespaces(run.namespace));
+    }
+    if run.all_namespaces {
+        flags.push(FlagOverride::all_namespaces());
+    }
+    if !run.resources.is_empty() {
+        flags.push(FlagOverride::resources(run.resources));
+    }
+    flags.extend(run.poll_interval.map(FlagOverride::poll_interval));
+    let loaded = connect::settings(global, flags)?;
+    log_to_stderr(&loaded.settings.observe)?;
+    let options = app::Options { require_healthy: run.require_healthy };
+    Ok(app::start(loaded, options)?.wait())
+}
+
+/// The process' own log goes to stderr: text for people at a terminal, JSON for collectors.
+fn log_to_stderr(observe: &ObserveSettings) -> Result<(), Failure> {
+    let filter = format!("{QUIET},{}", observe.log);
+    let filter = EnvFilter::try_new(&filter).map_err(|error| {
+        let message =
+            format!("observe.log = {:?}: {error}; give a level or target=level,..., for instance info", observe.log);
+        Failure::with(crate::settings::SettingsError::EXIT_CODE, message)
+    })?;
+    let stderr = std::io::stderr();
+    let json = match observe.format {
+        LogFormat::Json => true,
+        LogFormat::Text => false,
+        LogFormat::Auto => !stderr.is_terminal(),
+    };
+    let colours = stderr.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
+    let builder = builder.with_span_events(FmtSpan::NONE);
+    // A second subscriber (a test that runs this twice in one process) is no reason to end.
+    let set = if json { builder.json().flatten_event(true).try_init() } else { builder.try_init() };
+    set.map_err(|error| Failure::error(format!("the log cannot be set up: {error}")))
+}

@@ -1,0 +1,95 @@
+//! More than half of a kind gone at once looks like rights that shrink: only what two lists miss is believed.
+
+use super::*;
+
+/// 30 objects known, watched from version 100, and the position expired.
+fn thirty() -> Kit {
+    let mut kit = Kit::new();
+    kit.answer(200, &page("100", &(0..15).map(pod).collect::<Vec<_>>(), "p2"));
+    kit.answer(200, &page("100", &(15..30).map(pod).collect::<Vec<_>>(), ""));
+    kit.wait();
+    kit.stream(&error(410, "Expired"));
+    kit.wait();
+    kit.written();
+    kit
+}
+
+fn pod(i: u64) -> String {
+    item(&format!("p{i:02}"), &format!("u{i}"), 10 + i)
+}
+
+fn pods(range: std::ops::Range<u64>) -> Vec<String> {
+    range.map(pod).collect()
+}
+
+#[test]
+fn less_than_half_is_believed_at_once() {
+    let mut kit = thirty();
+    kit.list("200", &pods(0..15), "");
+    assert_eq!((kit.written().len(), kit.position()), (30, "200"));
+}
+
+#[test]
+fn more_than_half_needs_a_second_list_no_older_than_the_first() {
+    let mut kit = thirty();
+    kit.list("200", &pods(0..9), "");
+    assert_eq!((kit.written().len(), kit.position(), kit.asked().as_str()), (0, "100", "list at least 200"));
+    assert!(kit.notices.contains(&Notice::MassDeletion { missing: 21, known: 30 }));
+    assert!(kit.notices.contains(&Notice::Relist("confirm")));
+    kit.list("210", &pods(0..9), "");
+    assert_eq!((kit.written().len(), kit.position()), (42, "210"));
+}
+
+#[test]
+fn what_the_second_list_shows_again_lives() {
+    let mut kit = thirty();
+    kit.list("200", &[], "");
+    kit.answer(200, &page("210", &pods(0..15), "p2"));
+    kit.answer(200, &page("210", &pods(15..30), ""));
+    assert_eq!((kit.written().len(), kit.position(), kit.capture.index.len()), (0, "210", 30));
+}
+
+#[test]
+fn what_only_the_second_list_misses_is_left_to_the_watch_from_the_first() {
+    let mut kit = thirty();
+    kit.list("200", &pods(0..9), "");
+    kit.list("210", &pods(0..8), "");
+    let written = kit.written();
+    assert_eq!((written.len(), written.iter().any(|w| w.contains("u8@"))), (42, false));
+    assert_eq!((kit.position(), kit.capture.index.len()), ("200", 9));
+    kit.wait();
+    assert_eq!(kit.asked(), "watch 200");
+    let replayed = event("DELETED", "p29", "u29", 201) + &event("DELETED", "p08", "u8", 205);
+    kit.stream(&replayed);
+    assert_eq!(kit.written(), ["d u8@205", "t u8@205"], "u29 is dead already, u8 died between the lists");
+}
+
+#[test]
+fn new_objects_do_not_hide_that_the_old_ones_vanished() {
+    let mut kit = thirty();
+    let new: Vec<_> = (0..25).map(|i| item(&format!("n{i:02}"), &format!("v{i}"), 150 + i)).collect();
+    kit.answer(200, &page("200", &new, ""));
+    assert_eq!(kit.asked(), "list at least 200");
+    assert_eq!(kit.written().iter().filter(|w| w.starts_with('d')).count(), 0);
+}
+
+#[test]
+fn a_few_objects_may_all_go_at_once() {
+    let mut kit = Kit::watching();
+    kit.stream(&error(410, "Expired"));
+    kit.wait();
+    kit.list("30", &[], "");
+    assert_eq!((kit.written().len(), kit.position()), (4, "30"));
+}
+
+#[test]
+fn a_second_list_that_fails_makes_the_suspicion_begin_again() {
+    let mut kit = thirty();
+    kit.list("200", &pods(0..9), "");
+    kit.answer(500, "");
+    kit.wait();
+    kit.list("210", &pods(0..9), "");
+    assert_eq!((kit.written().len(), kit.asked().as_str()), (0, "list at least 210"));
+    kit.list("220", &pods(0..9), "");
+    assert_eq!((kit.written().len(), kit.position()), (42, "220"));
+}

@@ -1,0 +1,99 @@
+//! One suite for every engine of the log: what `Log` promises holds in memory and on a real Apache Kafka alike; then what
+//! only a real broker can show: refused records, kill -9, a frozen broker.
+//!
+//! Kafka comes from the test bed, or from AGENT_EVENTS_TEST_KAFKA=host:port (then nothing is killed). Where neither can
+//! be had its tests are counted as ignored, with the reason; under CI=true they fail.
+#![allow(clippy::print_stderr, reason = "what is skipped is said aloud")]
+
+#[path = "log_conformance/engines.rs"]
+mod engines;
+#[path = "log_conformance/faults.rs"]
+mod faults;
+#[path = "log_conformance/kit.rs"]
+mod kit;
+#[path = "log_conformance/operations.rs"]
+mod operations;
+#[path = "log_conformance/producing.rs"]
+mod producing;
+#[path = "log_conformance/reading.rs"]
+mod reading;
+
+use engines::{Bed, Bench};
+use kit::Checked;
+use libtest_mimic::{Arguments, Trial};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+type Test = fn(Bench) -> Pin<Box<dyn Future<Output = Checked>>>;
+
+/// Name and function, as one.
+macro_rules! tests {
+    ($($module:ident :: $name:ident),* $(,)?) => {
+        &[$((stringify!($name), |bench| Box::pin($module::$name(bench)))),*]
+    };
+}
+
+/// Hold for every engine.
+const EVERYWHERE: &[(&str, Test)] = tests![
+    reading::records_come_back_in_the_order_of_send_with_all_they_carried,
+    reading::a_tombstone_is_not_an_empty_value,
+    reading::foreign_records_come_back_as_they_are,
+    reading::a_read_starts_where_it_is_told_to,
+    reading::a_read_starts_at_a_timestamp,
+    reading::a_read_from_the_end_gives_only_what_comes_later,
+    reading::a_read_at_an_offset_that_is_not_there_starts_at_the_beginning,
+    reading::read_all_gives_what_stands_there_partition_by_partition,
+    reading::a_slow_reader_loses_nothing,
+    reading::a_read_ends_when_its_guard_is_dropped,
+    reading::markers_stand_in_the_partition_they_name,
+    operations::explicit_partitions_are_those_of_the_java_client,
+    operations::offsets_are_first_and_next_of_each_partition,
+    operations::creating_a_topic_again_changes_nothing,
+    operations::a_topic_is_described_as_it_was_created,
+    operations::what_is_asked_of_a_missing_topic_names_it_and_the_remedy,
+    operations::the_plan_creates_what_is_missing_and_then_verifies,
+    operations::a_wrong_partition_count_is_refused_and_a_lost_setting_is_named,
+    producing::a_value_of_4_mib_comes_back_as_it_was,
+    producing::two_producers_keep_their_own_order,
+    producing::a_full_queue_gives_the_record_back_until_there_is_room,
+    producing::a_record_above_the_limit_is_refused_and_what_was_sent_before_is_acked,
+    producing::nothing_overtakes_a_record_that_the_log_refused,
+    producing::a_purge_settles_every_token_before_it_returns,
+    producing::a_dropped_producer_settles_every_token,
+];
+
+/// Need a real Kafka, but leave it alone.
+const KAFKA: &[(&str, Test)] = tests![
+    faults::a_receiver_that_panics_does_not_stop_the_reports_of_others,
+    faults::a_topic_that_is_not_there_fails_its_record_and_nothing_overtakes_it,
+    faults::a_broker_that_is_not_there_is_named_within_the_deadline,
+    faults::an_override_of_librdkafka_reaches_it,
+    faults::librdkafka_writes_nothing_behind_a_refused_record_when_gapless,
+    faults::a_mark_of_a_transaction_does_not_keep_read_all_waiting,
+];
+
+/// Kill or freeze the broker, so they have one of their own.
+const OUTAGES: &[(&str, Test)] = tests![
+    faults::a_broker_killed_and_back_loses_and_doubles_nothing,
+    faults::a_broker_frozen_and_back_loses_and_doubles_nothing,
+    faults::a_purge_settles_at_once_what_a_frozen_broker_holds,
+];
+
+fn main() {
+    let (shared, tormented) = (Arc::new(Bed::default()), Arc::new(Bed::default()));
+    let mut trials = Vec::new();
+    for (name, test) in EVERYWHERE {
+        trials.push(Trial::test(format!("memory::{name}"), move || engines::run(*test, Bench::memory)));
+    }
+    for (name, test) in EVERYWHERE.iter().chain(KAFKA) {
+        trials.push(engines::on_kafka(name, *test, &shared, engines::Needs::AnyKafka));
+    }
+    for (name, test) in OUTAGES {
+        trials.push(engines::on_kafka(name, *test, &tormented, engines::Needs::ItsOwnKafka));
+    }
+    let conclusion = libtest_mimic::run(&Arguments::from_args(), trials);
+    // Before the exit, which drops nothing: the brokers end and their data go.
+    drop((shared, tormented));
+    conclusion.exit();
+}
