@@ -1,0 +1,46 @@
+//! What work costs, as the kernel counts it.
+
+use rustix::time::{ClockId, clock_gettime};
+use std::fs;
+use std::time::Duration;
+
+fn clock(id: ClockId) -> Duration {
+    let time = clock_gettime(id);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+/// CPU time of this thread: other load on the machine slows it through caches only.
+pub fn thread() -> Duration {
+    clock(ClockId::ThreadCPUTime)
+}
+
+/// Wall time since any fixed point.
+pub fn wall() -> Duration {
+    clock(ClockId::Monotonic)
+}
+
+/// CPU time of another process (utime + stime of `/proc/PID/stat`), in steps of 10 ms; `None` once it is gone.
+pub fn of_process(pid: u32) -> Option<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name in parentheses may hold anything; what follows the last one are numbers.
+    let mut rest = stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(11);
+    let ticks: u64 = rest.next()?.parse::<u64>().ok()? + rest.next()?.parse::<u64>().ok()?;
+    // USER_HZ is 100 on every Linux that Rust runs on.
+    Some(Duration::from_millis(ticks * 10))
+}
+
+/// Resident memory of a process now and at its peak, in MiB.
+pub fn memory(pid: u32) -> Option<(f64, f64)> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let kib = |name: &str| {
+        let line = status.lines().find(|line| line.starts_with(name))?;
+        line.split_ascii_whitespace().nth(1)?.parse::<f64>().ok()
+    };
+    Some((kib("VmRSS:")? / 1024.0, kib("VmHWM:")? / 1024.0))
+}
+
+/// The middle of several measurements.
+pub fn median(mut all: Vec<f64>) -> f64 {
+    all.sort_by(f64::total_cmp);
+    all.get(all.len() / 2).copied().unwrap_or(f64::NAN)
+}
