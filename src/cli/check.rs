@@ -87,11 +87,15 @@ async fn cluster(settings: &Settings, report: &mut Report) {
     report.ok("cluster configured", &url);
     match cluster.version().await {
         Ok(version) => report.ok("API server", format!("{version} at {url}")),
+        // It answers, so it is there; who we are is the next line.
+        Err(error @ ClusterError::Unauthenticated) => {
+            report.ok("API server", format!("answers at {url}"));
+            return report.failed("credentials", error.to_string(), "");
+        }
         Err(error) => {
             let remedy = match error {
-                ClusterError::Unauthenticated => "renew the token or certificate of the kubeconfig's user",
                 ClusterError::Forbidden(_) => "bind ClusterRole system:public-info-viewer to this user",
-                ClusterError::Away(_) => "is the API server up, and does the URL of the kubeconfig reach it from here?",
+                _ => "is the API server up, and does the URL of the kubeconfig reach it from here?",
             };
             return report.failed("API server", format!("{url}: {error}"), remedy);
         }
@@ -117,8 +121,7 @@ async fn rights(cluster: &Cluster, settings: &Settings, report: &mut Report) -> 
                     Ok(true) => {}
                     Ok(false) => missing.push(verb),
                     Err(ClusterError::Unauthenticated) => {
-                        let remedy = "renew the token or certificate of the kubeconfig's user";
-                        report.failed("credentials", ClusterError::Unauthenticated.to_string(), remedy);
+                        report.failed("credentials", ClusterError::Unauthenticated.to_string(), "");
                         return false;
                     }
                     Err(error) => {

@@ -48,10 +48,15 @@ pub enum HttpError {
 /// ends the process before it touched anything; where port 0 was asked for, the listener knows the port.
 pub fn bind(addr: SocketAddr, setting: &str) -> Result<TcpListener, HttpError> {
     let setting = setting.to_owned();
-    TcpListener::bind(addr).map_err(|error| match error.kind() {
-        std::io::ErrorKind::AddrInUse => HttpError::InUse { setting, addr },
-        _ => HttpError::Refused { setting, addr, error },
-    })
+    match TcpListener::bind(addr) {
+        Ok(listener) => {
+            let bound = listener.local_addr().unwrap_or(addr);
+            tracing::info!(setting, addr = %bound, "listening");
+            Ok(listener)
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => Err(HttpError::InUse { setting, addr }),
+        Err(error) => Err(HttpError::Refused { setting, addr, error }),
+    }
 }
 
 /// Answers until `shutdown` resolves, then lets running answers finish for a second. Run it as a task of the shared
