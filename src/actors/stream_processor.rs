@@ -17,6 +17,7 @@ use crate::observe::clock;
 use actix::prelude::{
     ActorContext as _, ActorFutureExt as _, Addr, AsyncContext as _, ResponseActFuture, WrapFuture as _,
 };
+use bytes::Bytes;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -57,6 +58,8 @@ pub struct StreamProcessor {
     reading: Option<Reading>,
     /// Read and not yet told, because the lane is full. No more is pulled while it is long.
     backlog: VecDeque<InRecord>,
+    /// Bytes of its keys and values.
+    backlog_bytes: usize,
     /// Writer epochs by topic and partition: what a dead writer still wrote is not told.
     epochs: HashMap<(Arc<str>, i32), u64>,
     sending: usize,
@@ -73,8 +76,10 @@ struct Reading {
     batches: Option<mpsc::Receiver<ReadBatch>>,
 }
 
-/// Records in the backlog above which no more are pulled.
+/// Records in the backlog above which no more are pulled: two batches.
 const BACKLOG: usize = 1024;
+/// The same in bytes: records may be of megabytes, and a thousand of them must not stand here while the lane is full.
+const BACKLOG_BYTES: usize = 2 << 20;
 const BATCHES_IN_FLIGHT: usize = 2;
 /// Records told before others on this arbiter get a turn.
 const RECORDS_A_TURN: usize = 512;
@@ -89,6 +94,7 @@ impl StreamProcessor {
             publisher,
             reading: None,
             backlog: VecDeque::new(),
+            backlog_bytes: 0,
             epochs: HashMap::new(),
             sending: 0,
             draining: false,
@@ -119,7 +125,7 @@ impl StreamProcessor {
 
     /// Takes the next batch, unless the backlog is long or a pull is under way.
     fn pull(&mut self, ctx: &mut Context<Self>) {
-        if self.backlog.len() >= BACKLOG {
+        if self.backlog.len() >= BACKLOG || self.backlog_bytes >= BACKLOG_BYTES {
             return;
         }
         let Some(mut batches) = self.reading.as_mut().and_then(|r| r.batches.take()) else { return };
@@ -129,6 +135,7 @@ impl StreamProcessor {
             reading.batches = Some(batches);
             match batch {
                 Some(batch) => {
+                    this.backlog_bytes += batch.records.iter().map(size).sum::<usize>();
                     this.backlog.extend(batch.records);
                     this.turn(ctx);
                 }
@@ -155,6 +162,7 @@ impl StreamProcessor {
                 break;
             }
             let Some(record) = self.backlog.pop_front() else { break };
+            self.backlog_bytes -= size(&record);
             records.extend(self.tell_one(&record));
             reached.push((record.topic, record.partition, record.offset + 1));
         }
@@ -219,6 +227,10 @@ impl StreamProcessor {
             this.turn(ctx);
         }));
     }
+}
+
+fn size(record: &InRecord) -> usize {
+    record.key.as_ref().map_or(0, Bytes::len) + record.value.as_ref().map_or(0, Bytes::len)
 }
 
 impl Worker for StreamProcessor {

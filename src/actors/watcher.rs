@@ -263,10 +263,18 @@ impl Watcher {
         }));
     }
 
+    /// Drops old versions that nobody will ask for any more: those that the store holds, and those that are not the newest
+    /// of a live object. Without the latter an object that dies before it is folded would hold up all behind it.
     fn tidy(&mut self) {
         let (kind, store) = (&self.lent.target.kind, &self.lent.store);
+        let slot = self.lent.capture.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(capture) = slot.as_ref() else { return };
+        let is_newest =
+            |at: &Name, uid: &str, rv: &Rv| capture.index.live(at).is_some_and(|(u, r)| **u == *uid && r == rv);
+        let is_folded =
+            |at: &Name, uid: &str, rv: &Rv| store.get(kind, at).is_some_and(|o| **o.uid() == *uid && o.rv() >= rv);
         let mut overlay = self.lent.overlay.lock().unwrap_or_else(PoisonError::into_inner);
-        overlay.drop_folded(|at, uid, rv| store.get(kind, at).is_some_and(|o| **o.uid() == *uid && o.rv() >= rv));
+        overlay.drop_unneeded(|at, uid, rv| !is_newest(at, uid, rv) || is_folded(at, uid, rv));
     }
 }
 
