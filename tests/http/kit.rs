@@ -200,11 +200,14 @@ impl Lines {
         }
     }
 
-    /// Reads to the end; the lines that were left.
+    /// Reads to the end, which must come within a minute of paused time; the lines that were left.
     pub async fn rest(mut self) -> Vec<Value> {
-        while let Some(chunk) = self.body.next().await {
-            self.text.push_str(std::str::from_utf8(&chunk.expect("whole")).expect("UTF-8"));
-        }
+        let read = async {
+            while let Some(chunk) = self.body.next().await {
+                self.text.push_str(std::str::from_utf8(&chunk.expect("whole")).expect("UTF-8"));
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), read).await.expect("the stream ends");
         self.text.lines().filter(|l| !l.is_empty()).map(|line| serde_json::from_str(line).expect(line)).collect()
     }
 }
