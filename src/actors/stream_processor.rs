@@ -194,8 +194,9 @@ impl StreamProcessor {
             Ok(Table::Change(change)) if record.writer_epoch().unwrap_or(0) >= *epoch => {
                 let (topic, partitions) = &self.lent.topic;
                 let (told, now) = (narrate::happenings(&change), clock::wall_ms());
-                let record =
-                    |h| narrate::record(topic, *partitions, &self.lent.cluster, self.lent.writer_epoch, &change, h, now);
+                let record = |h| {
+                    narrate::record(topic, *partitions, &self.lent.cluster, self.lent.writer_epoch, &change, h, now)
+                };
                 told.iter().map(record).collect()
             }
             // Foreign records are counted by the fold, which reads the same topics.
