@@ -36,6 +36,8 @@ impl Sides {
 struct Rounds {
     acts: Vec<Sides>,
     peak_memory: Vec<f64>,
+    /// Of the last round.
+    threads: String,
 }
 
 /// Runs the section.
@@ -56,6 +58,7 @@ pub fn run(report: &mut Report, scale: Scale) {
         }
         let what = load.kind();
         report.value(SECTION, format!("{count} {what}: peak memory"), cpu::median(rounds.peak_memory), "MiB", None);
+        report.note(format!("ack, {what}: CPU by thread: {}", rounds.threads));
         for ((name, _), sides) in names.iter().zip(&rounds.acts) {
             report.value(SECTION, format!("{name}: record"), sides.record_bytes, "bytes", None);
         }
@@ -71,6 +74,7 @@ fn measure(broker: &Broker, load: Load, count: u64, acts: usize, rounds: usize) 
         let task = pipeline::Task { bootstrap: broker.bootstrap(), prefix: prefix.clone(), load, count };
         let mut ours = Role::start("pipeline", &task);
         let script = ours.expect("ready").parse::<f64>().unwrap_or_default() / f64::from(1 << 20);
+        let threads = ours.threads();
         for sides in &mut all.acts {
             let goal = broker.written(&topic) + count as i64;
             let (cpu, wall) = (ours.cpu(), cpu::wall());
@@ -81,6 +85,7 @@ fn measure(broker: &Broker, load: Load, count: u64, acts: usize, rounds: usize) 
             broker.await_told(&prefix, &topic);
             sides.ours.push(took(ours.cpu().saturating_sub(cpu), wall, count));
         }
+        all.threads = cpu::shares(&threads, &ours.threads());
         // The script itself is no part of the product.
         all.peak_memory.push(ours.memory().1 - script);
         drop(ours);

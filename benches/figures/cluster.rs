@@ -104,12 +104,13 @@ fn events(report: &mut Report, broker: &Broker, scale: Scale) {
     report.value(SECTION, "idle, all kinds watched: memory", product.memory().0, "MiB", Some(Goal::AtMost(40.0)));
     report.value(SECTION, "idle, all kinds watched: CPU of one core", idle * 100.0, "%", None);
 
-    let cpu = product.cpu();
+    let (cpu, threads) = (product.cpu(), product.threads());
     let goal = broker.written(topic) + burst as i64;
     let rate = cluster.make("events", (0..burst).map(|i| pods::event_posted(i, NAMESPACE)), 1000.0);
     broker.await_written(topic, goal);
     broker.await_told(prefix, topic);
     let ours = micros(product.cpu().saturating_sub(cpu), burst);
+    report.note(format!("cluster, burst: CPU by thread: {}", cpu::shares(&threads, &product.threads())));
     product.stop();
 
     let mut floor = cluster.floor("events", burst as usize);
@@ -180,6 +181,8 @@ fn list(report: &mut Report, broker: &Broker, scale: Scale) {
     broker.await_told(prefix, topic);
     let ours = product.cpu().as_secs_f64();
     let (resident, peak) = product.memory();
+    let threads = cpu::shares(&cpu::Threads::new(), &product.threads());
+    report.note(format!("cluster, {pods} Pods at the start: CPU by thread: {threads}"));
     let delivered = broker.written(topic) - markers;
     product.stop();
 

@@ -60,6 +60,11 @@ impl Product {
         cpu::of_process(self.child.id()).expect("it runs")
     }
 
+    /// CPU time so far, by thread.
+    pub fn threads(&self) -> cpu::Threads {
+        cpu::of_threads(self.child.id())
+    }
+
     /// Resident memory now and at its peak, in MiB.
     pub fn memory(&self) -> (f64, f64) {
         cpu::memory(self.child.id()).expect("it runs")

@@ -61,6 +61,11 @@ impl Role {
         cpu::of_process(self.child.id()).unwrap_or_else(|| self.died("it is gone"))
     }
 
+    /// CPU time so far, by thread.
+    pub fn threads(&self) -> cpu::Threads {
+        cpu::of_threads(self.child.id())
+    }
+
     /// Resident memory now and at its peak, in MiB.
     pub fn memory(&self) -> (f64, f64) {
         cpu::memory(self.child.id()).unwrap_or_else(|| self.died("it is gone"))
