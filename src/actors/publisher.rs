@@ -53,6 +53,11 @@ impl ProducerSlot {
         }
     }
 
+    /// Where the log is, for messages to people.
+    pub fn location(&self) -> String {
+        self.log.location()
+    }
+
     /// The producer, if one was built.
     pub fn existing(&self) -> Option<Arc<dyn Producer>> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -81,6 +86,8 @@ pub struct Publisher {
     dying: Option<Arc<dyn Producer>>,
     /// Producers that died in a row, and when the last one did.
     deaths: (u32, Option<Instant>),
+    /// Acks of all lanes when they last moved, and when that was.
+    progress: (u64, Instant),
 }
 
 rt::worker!(Publisher);
@@ -94,13 +101,15 @@ const HEALTH_EVERY: Duration = Duration::from_millis(100);
 /// Pause before a new producer after the second death in a row, doubled by each further one: a record that the log refuses
 /// for good would otherwise kill several a second for ever. At most 5 s, for the other kinds wait as well.
 const REBUILD: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
+/// Records under way without any ack for so long mean that the broker is away: a hundred times the usual.
+const SILENCE: Duration = Duration::from_secs(5);
 /// Deaths that lie further apart are not in a row.
 const WELL: Duration = Duration::from_secs(10);
 
 impl Publisher {
     /// A publisher with nothing in hand.
     pub fn new(lent: Lent) -> Self {
-        Self { lent, waiting: VecDeque::new(), dying: None, deaths: (0, None) }
+        Self { lent, waiting: VecDeque::new(), dying: None, deaths: (0, None), progress: (0, Instant::now()) }
     }
 
     fn send_waiting(&mut self) {
@@ -188,6 +197,23 @@ impl Publisher {
         }
     }
 
+    /// A broker that is away is silent: what is under way stays so. Said once, and again when acks come back.
+    fn look_after_log(&mut self) {
+        let board = &self.lent.board;
+        let acked = board.watchers().iter().map(|row| row.lane.usage().stats.acked).sum();
+        if acked != self.progress.0 || board.in_flight.load(Ordering::Relaxed) == 0 {
+            self.progress = (acked, Instant::now());
+            if board.degrade("the log", None) {
+                tracing::info!("the log acknowledges again");
+            }
+        } else if self.progress.1.elapsed() > SILENCE {
+            let why = format!("{} has acknowledged nothing for more than {SILENCE:?}", self.lent.producer.location());
+            if board.degrade("the log", Some(why.clone())) {
+                tracing::warn!(why, "the log is away; nothing is lost, what is reported waits in the lanes");
+            }
+        }
+    }
+
     fn checkpoint(&mut self) {
         let due = self.lent.checkpoints.due(clock::wall_ms());
         self.lent.metrics.checkpoints.inc_by(due.len() as u64);
@@ -200,7 +226,10 @@ impl Worker for Publisher {
     fn started(&mut self, ctx: &mut Context<Self>) {
         ctx.run_interval(QUEUE_RETRY, |this, _| this.send_waiting());
         ctx.run_interval(HEALTH_EVERY, |this, _| this.look_after_producer());
-        ctx.run_interval(CHECKPOINT_EVERY, |this, _| this.checkpoint());
+        ctx.run_interval(CHECKPOINT_EVERY, |this, _| {
+            this.look_after_log();
+            this.checkpoint();
+        });
     }
 
     /// The watchers have drained by now: what is left are checkpoints.

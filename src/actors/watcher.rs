@@ -173,6 +173,14 @@ impl Watcher {
             }
         }
         self.count();
+        let trouble = self.core.trouble();
+        if self.lent.row.set_trouble(trouble) {
+            let watcher = self.lent.target.id();
+            match trouble {
+                Some(why) => tracing::warn!(watcher, why, "the API server does not answer as it should; retrying"),
+                None => tracing::info!(watcher, "the API server answers again"),
+            }
+        }
         let phase = self.core.phase();
         self.lent.row.parked.store(phase.name == "parked", Ordering::Release);
         if self.lent.row.set_phase(phase.name, phase.reason.as_deref()) {

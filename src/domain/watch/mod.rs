@@ -114,6 +114,7 @@ pub struct WatchCore {
     scope: Option<String>,
     actions: Vec<Action>,
     notices: Vec<Notice>,
+    trouble: Option<String>,
 }
 
 /// Bytes of an error body that are kept for its message.
@@ -138,6 +139,7 @@ impl WatchCore {
             scope,
             actions: Vec::new(),
             notices: Vec::new(),
+            trouble: None,
         }
     }
 
@@ -210,6 +212,9 @@ impl WatchCore {
             ) => {
                 response.status = Some(status);
                 response.retry_after = retry_after;
+                if status == 200 {
+                    self.trouble = None;
+                }
             }
             (State::Listing(l), Input::Body(bytes)) => {
                 let limit = if l.response.status == Some(200) { self.config.max_page } else { ERROR_BODY };
@@ -299,7 +304,13 @@ impl WatchCore {
         }
     }
 
+    /// What went wrong last, until the API server answers well again: an outage, for people.
+    pub fn trouble(&self) -> Option<&str> {
+        self.trouble.as_deref()
+    }
+
     fn failed(&mut self, reason: String, retry_after: Option<Duration>, env: Env) {
+        self.trouble = Some(reason.clone());
         let delay = self.backoff.next(env.chance).max(retry_after.unwrap_or_default().min(RETRY_AFTER_MAX));
         self.wait(delay, self.again(), false, reason, env);
     }
