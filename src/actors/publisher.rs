@@ -53,6 +53,11 @@ impl ProducerSlot {
         }
     }
 
+    /// Where the log is, for messages to people.
+    pub fn location(&self) -> String {
+        self.log.location()
+    }
+
     /// The producer, if one was built.
     pub fn existing(&self) -> Option<Arc<dyn Producer>> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -79,6 +84,10 @@ pub struct Publisher {
     waiting: VecDeque<(OutRecord, AckToken)>,
     /// A dead producer whose requests under way are not answered yet.
     dying: Option<Arc<dyn Producer>>,
+    /// Producers that died in a row, and when the last one did.
+    deaths: (u32, Option<Instant>),
+    /// Acks of all lanes when they last moved, and when that was.
+    progress: (u64, Instant),
 }
 
 rt::worker!(Publisher);
@@ -89,11 +98,18 @@ const QUEUE_RETRY: Duration = Duration::from_millis(5);
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
 /// How often the producer's health is looked at when nothing is sent.
 const HEALTH_EVERY: Duration = Duration::from_millis(100);
+/// Pause before a new producer after the second death in a row, doubled by each further one: a record that the log refuses
+/// for good would otherwise kill several a second for ever. At most 5 s, for the other kinds wait as well.
+const REBUILD: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
+/// Records under way without any ack for so long mean that the broker is away: a hundred times the usual.
+const SILENCE: Duration = Duration::from_secs(5);
+/// Deaths that lie further apart are not in a row.
+const WELL: Duration = Duration::from_secs(10);
 
 impl Publisher {
     /// A publisher with nothing in hand.
     pub fn new(lent: Lent) -> Self {
-        Self { lent, waiting: VecDeque::new(), dying: None }
+        Self { lent, waiting: VecDeque::new(), dying: None, deaths: (0, None), progress: (0, Instant::now()) }
     }
 
     fn send_waiting(&mut self) {
@@ -137,13 +153,28 @@ impl Publisher {
         self.lent.board.degrade("producer", Some(why.to_owned()));
         self.waiting.clear();
         self.dying = self.lent.producer.existing();
+        let row = if self.is_well() { 0 } else { self.deaths.0 };
+        self.deaths = (row.saturating_add(1), Some(Instant::now()));
+    }
+
+    /// How long after its last producer's death the next one may be built.
+    fn pause(&self) -> Duration {
+        match self.deaths.0 {
+            0 | 1 => Duration::ZERO,
+            row => REBUILD.0.saturating_mul(1 << (row - 2).min(16)).min(REBUILD.1),
+        }
+    }
+
+    fn is_well(&self) -> bool {
+        self.deaths.1.is_none_or(|died| died.elapsed() > self.pause() + WELL)
     }
 
     /// Whether there is a producer to send by. A dead one is replaced only when nothing of it is under way: else what it
     /// still has at the broker could land behind what the new one writes.
     fn is_replaced(&mut self) -> bool {
         let Some(dying) = &self.dying else { return true };
-        if dying.in_flight() > 0 {
+        // What waits keeps its tokens meanwhile: dropping them would only bring the lanes to send it again at once.
+        if dying.in_flight() > 0 || self.deaths.1.is_some_and(|died| died.elapsed() < self.pause()) {
             return false;
         }
         self.lent.producer.discard();
@@ -157,9 +188,28 @@ impl Publisher {
             match producer.fatal() {
                 Some(_) if self.dying.is_some() => self.send_waiting(),
                 Some(why) => self.give_up_producer(&why),
-                None => {
+                // One that was built a moment ago may meet the same record again: no all-clear yet.
+                None if self.is_well() => {
                     self.lent.board.degrade("producer", None);
                 }
+                None => {}
+            }
+        }
+    }
+
+    /// A broker that is away is silent: what is under way stays so. Said once, and again when acks come back.
+    fn look_after_log(&mut self) {
+        let board = &self.lent.board;
+        let acked = board.watchers().iter().map(|row| row.lane.usage().stats.acked).sum();
+        if acked != self.progress.0 || board.in_flight.load(Ordering::Relaxed) == 0 {
+            self.progress = (acked, Instant::now());
+            if board.degrade("the log", None) {
+                tracing::info!("the log acknowledges again");
+            }
+        } else if self.progress.1.elapsed() > SILENCE {
+            let why = format!("{} has acknowledged nothing for more than {SILENCE:?}", self.lent.producer.location());
+            if board.degrade("the log", Some(why.clone())) {
+                tracing::warn!(why, "the log is away; nothing is lost, what is reported waits in the lanes");
             }
         }
     }
@@ -176,7 +226,10 @@ impl Worker for Publisher {
     fn started(&mut self, ctx: &mut Context<Self>) {
         ctx.run_interval(QUEUE_RETRY, |this, _| this.send_waiting());
         ctx.run_interval(HEALTH_EVERY, |this, _| this.look_after_producer());
-        ctx.run_interval(CHECKPOINT_EVERY, |this, _| this.checkpoint());
+        ctx.run_interval(CHECKPOINT_EVERY, |this, _| {
+            this.look_after_log();
+            this.checkpoint();
+        });
     }
 
     /// The watchers have drained by now: what is left are checkpoints.

@@ -4,6 +4,7 @@
 //! derived again, so readers drop repeats by id.
 
 use super::publisher::Publisher;
+use super::pump::{self, Pump, Pumping};
 use super::rt::{self, Context, Worker};
 use crate::domain::envelope::{self, Table};
 use crate::domain::lane::Lane;
@@ -11,7 +12,6 @@ use crate::domain::narrate;
 use crate::domain::record::{InRecord, OutRecord};
 use crate::log::{Log, ReadBatch, Reader, Start};
 use crate::messages::life::Drained;
-use crate::messages::publish::PublishBatch;
 use crate::observe::board::Board;
 use crate::observe::clock;
 use actix::prelude::{
@@ -54,7 +54,7 @@ pub struct Lent {
 /// The actor.
 pub struct StreamProcessor {
     lent: Arc<Lent>,
-    publisher: Addr<Publisher>,
+    pump: Pump<Arc<Positions>>,
     reading: Option<Reading>,
     /// Read and not yet told, because the lane is full. No more is pulled while it is long.
     backlog: VecDeque<InRecord>,
@@ -62,7 +62,6 @@ pub struct StreamProcessor {
     backlog_bytes: usize,
     /// Writer epochs by topic and partition: what a dead writer still wrote is not told.
     epochs: HashMap<(Arc<str>, i32), u64>,
-    sending: usize,
     draining: bool,
 }
 
@@ -89,14 +88,21 @@ const RETRY: Duration = Duration::from_secs(1);
 impl StreamProcessor {
     /// A processor at the beginning of its life.
     pub fn new(lent: Arc<Lent>, publisher: Addr<Publisher>) -> Self {
+        let pump = Pump {
+            lane: lent.lane.clone(),
+            bell: lent.bell.clone(),
+            publisher,
+            batch: lent.batch,
+            at_once: BATCHES_IN_FLIGHT,
+            under_way: 0,
+        };
         Self {
             lent,
-            publisher,
+            pump,
             reading: None,
             backlog: VecDeque::new(),
             backlog_bytes: 0,
             epochs: HashMap::new(),
-            sending: 0,
             draining: false,
         }
     }
@@ -143,14 +149,6 @@ impl StreamProcessor {
                 None => ctx.stop(),
             }
         }));
-    }
-
-    fn turn(&mut self, ctx: &mut Context<Self>) {
-        if !self.draining {
-            self.tell();
-            self.pull(ctx);
-        }
-        self.pump(ctx);
     }
 
     /// Tells what the backlog means, as far as the lane has room.
@@ -203,30 +201,21 @@ impl StreamProcessor {
             _ => Vec::new(),
         }
     }
+}
 
-    fn pump(&mut self, ctx: &mut Context<Self>) {
-        while self.sending < BATCHES_IN_FLIGHT {
-            let (records, bytes) = self.lent.batch;
-            let items = self.lent.lane.take(records, bytes);
-            if items.is_empty() {
-                return;
-            }
-            self.sending += 1;
-            let sent = self.publisher.send(PublishBatch { items }).into_actor(self);
-            ctx.spawn(sent.map(|_, this, ctx| {
-                this.sending -= 1;
-                this.turn(ctx);
-            }));
-        }
+impl Pumping for StreamProcessor {
+    type Point = Arc<Positions>;
+
+    fn pump(&mut self) -> &mut Pump<Self::Point> {
+        &mut self.pump
     }
 
-    fn listen(&self, ctx: &mut Context<Self>) {
-        let bell = self.lent.bell.clone();
-        let rung = async move { bell.notified().await }.into_actor(self);
-        ctx.spawn(rung.map(|(), this, ctx| {
-            this.listen(ctx);
-            this.turn(ctx);
-        }));
+    fn turn(&mut self, ctx: &mut Context<Self>) {
+        if !self.draining {
+            self.tell();
+            self.pull(ctx);
+        }
+        pump::hand_over(self, ctx);
     }
 }
 
@@ -236,7 +225,7 @@ fn size(record: &InRecord) -> usize {
 
 impl Worker for StreamProcessor {
     fn started(&mut self, ctx: &mut Context<Self>) {
-        self.listen(ctx);
+        pump::listen(self, ctx);
         self.read(ctx);
         self.turn(ctx);
     }
@@ -244,8 +233,7 @@ impl Worker for StreamProcessor {
     fn drain(&mut self, deadline: Instant, ctx: &mut Context<Self>) -> ResponseActFuture<Self, Drained> {
         self.draining = true;
         self.reading = None;
-        self.pump(ctx);
-        let lane = self.lent.lane.clone();
-        Box::pin(async move { super::await_drained(&lane, deadline).await }.into_actor(self))
+        pump::hand_over(self, ctx);
+        Box::pin(pump::drained(self.lent.lane.clone(), deadline).into_actor(self))
     }
 }

@@ -5,6 +5,7 @@
 
 use super::overlay::Overlay;
 use super::publisher::Publisher;
+use super::pump::{self, Pump, Pumping};
 use super::rt::{self, Context, Worker};
 use crate::domain::envelope::Writer;
 use crate::domain::index::{Before, Name};
@@ -15,7 +16,6 @@ use crate::domain::target::Target;
 use crate::domain::watch::{Action, Capture, Config, Env, Notice, WatchCore};
 use crate::kubernetes::driver::{self, Incoming, Order};
 use crate::messages::life::Drained;
-use crate::messages::publish::PublishBatch;
 use crate::observe::board::WatcherRow;
 use crate::observe::clock;
 use crate::observe::metrics::{KindLabel, KindReason, Metrics, Stage};
@@ -70,14 +70,13 @@ pub struct Lent {
 /// The actor.
 pub struct Watcher {
     lent: Arc<Lent>,
-    publisher: Addr<Publisher>,
+    pump: Pump<Rv>,
     core: WatchCore,
     began: Instant,
     orders: Option<mpsc::UnboundedSender<Order>>,
     reader: Option<rt::Task>,
     /// Frame budget of what the core has not digested.
     held: Vec<OwnedSemaphorePermit>,
-    sending: usize,
     timer: Option<Instant>,
     draining: bool,
 }
@@ -98,15 +97,22 @@ impl Watcher {
     pub fn new(lent: Arc<Lent>, publisher: Addr<Publisher>) -> Self {
         let scope = lent.target.namespace.as_deref().map(str::to_owned);
         let core = WatchCore::new(lent.config.clone(), (lent.redactor)(), scope);
+        let pump = Pump {
+            lane: lent.lane.clone(),
+            bell: lent.bell.clone(),
+            publisher,
+            batch: lent.batch,
+            at_once: BATCHES_IN_FLIGHT,
+            under_way: 0,
+        };
         Self {
             lent,
-            publisher,
+            pump,
             core,
             began: Instant::now(),
             orders: None,
             reader: None,
             held: Vec::new(),
-            sending: 0,
             timer: None,
             draining: false,
         }
@@ -127,15 +133,6 @@ impl Watcher {
         ctx.feed(incoming);
         ctx.run_interval(TIDY_EVERY, |this, _| this.tidy());
         self.turn(ctx);
-    }
-
-    /// Digests what has arrived, sends what is due, does what the core orders.
-    fn turn(&mut self, ctx: &mut Context<Self>) {
-        if self.orders.is_some() && !self.draining {
-            self.digest();
-            self.obey(ctx);
-        }
-        self.pump(ctx);
     }
 
     fn digest(&mut self) {
@@ -176,6 +173,14 @@ impl Watcher {
             }
         }
         self.count();
+        let trouble = self.core.trouble();
+        if self.lent.row.set_trouble(trouble) {
+            let watcher = self.lent.target.id();
+            match trouble {
+                Some(why) => tracing::warn!(watcher, why, "the API server does not answer as it should; retrying"),
+                None => tracing::info!(watcher, "the API server answers again"),
+            }
+        }
         let phase = self.core.phase();
         self.lent.row.parked.store(phase.name == "parked", Ordering::Release);
         if self.lent.row.set_phase(phase.name, phase.reason.as_deref()) {
@@ -235,36 +240,6 @@ impl Watcher {
         }
     }
 
-    /// Hands batches to the publisher, a few at a time.
-    fn pump(&mut self, ctx: &mut Context<Self>) {
-        while self.sending < BATCHES_IN_FLIGHT {
-            let (records, bytes) = self.lent.batch;
-            let items = self.lent.lane.take(records, bytes);
-            if items.is_empty() {
-                return;
-            }
-            self.sending += 1;
-            // A reply that never comes has dropped the batch's tokens on its way: the lane knows.
-            let sent = self.publisher.send(PublishBatch { items }).into_actor(self);
-            ctx.spawn(sent.map(|_, this, ctx| {
-                this.sending -= 1;
-                this.turn(ctx);
-            }));
-        }
-    }
-
-    /// The bell rings once for any number of reasons; look at all of them.
-    fn listen(&self, ctx: &mut Context<Self>) {
-        let bell = self.lent.bell.clone();
-        let rung = async move { bell.notified().await }.into_actor(self);
-        ctx.spawn(rung.map(|(), this, ctx| {
-            this.listen(ctx);
-            this.turn(ctx);
-        }));
-    }
-
-    /// Drops old versions that nobody will ask for any more: those that the store holds, and those that are not the newest
-    /// of a live object. Without the latter an object that dies before it is folded would hold up all behind it.
     fn tidy(&mut self) {
         let (kind, store) = (&self.lent.target.kind, &self.lent.store);
         let slot = self.lent.capture.lock().unwrap_or_else(PoisonError::into_inner);
@@ -278,9 +253,26 @@ impl Watcher {
     }
 }
 
+impl Pumping for Watcher {
+    type Point = Rv;
+
+    fn pump(&mut self) -> &mut Pump<Self::Point> {
+        &mut self.pump
+    }
+
+    /// Digests what has arrived, sends what is due, does what the core orders.
+    fn turn(&mut self, ctx: &mut Context<Self>) {
+        if self.orders.is_some() && !self.draining {
+            self.digest();
+            self.obey(ctx);
+        }
+        pump::hand_over(self, ctx);
+    }
+}
+
 impl Worker for Watcher {
     fn started(&mut self, ctx: &mut Context<Self>) {
-        self.listen(ctx);
+        pump::listen(self, ctx);
         let mut folded = self.lent.folded.clone();
         let ready = async move { folded.wait_for(|folded| *folded).await.is_ok() }.into_actor(self);
         ctx.spawn(ready.map(|folded, this, ctx| {
@@ -294,9 +286,8 @@ impl Worker for Watcher {
     fn drain(&mut self, deadline: Instant, ctx: &mut Context<Self>) -> ResponseActFuture<Self, Drained> {
         self.draining = true;
         self.reader = None;
-        self.pump(ctx);
-        let lane = self.lent.lane.clone();
-        Box::pin(async move { super::await_drained(&lane, deadline).await }.into_actor(self))
+        pump::hand_over(self, ctx);
+        Box::pin(pump::drained(self.lent.lane.clone(), deadline).into_actor(self))
     }
 }
 

@@ -52,9 +52,10 @@ pub(super) async fn bring_up(settings: &Settings, source: Source, shared: &Share
         .board
         .set_ends(&format!("{name} ({})", ends.cluster_uid), &format!("{} {}", ends.log.engine(), ends.log.location()));
     drop(shared.log.set(ends.log.clone()));
-    let topics = ends::topic_specs(settings);
+    let mut topics = ends::topic_specs(settings);
     drop(shared.topics.set(topics.clone()));
-    prepare_topics(settings, shared, &*ends.log, &topics).await?;
+    let drift = prepare_topics(settings, shared, &*ends.log, &topics).await?;
+    honour_lower_limits(&mut topics, &drift);
     let producer = ProducerSlot::new(ends.log.clone());
     let (memory, writer_epoch) = claim_epoch(settings, shared, &ends, &producer, &topics).await?;
     shared.board.writer_epoch.store(writer_epoch, Ordering::Relaxed);
@@ -137,7 +138,7 @@ async fn prepare_topics(
     shared: &Shared,
     log: &dyn Log,
     specs: &[TopicSpec],
-) -> Result<(), StartError> {
+) -> Result<Vec<topics::Drift>, StartError> {
     let create = settings.topics.create == TopicCreation::Missing;
     retrying(shared, "the log", || async {
         let plan = topics::plan(log, specs).await?;
@@ -155,10 +156,25 @@ async fn prepare_topics(
         for drift in &plan.drift {
             tracing::warn!("{drift}");
         }
-        Ok(())
+        Ok(plan.drift)
     })
     .await
 }
+
+/// A topic that takes less than it should gets stubs for what is larger: a record that it refuses would kill one producer
+/// after the other, and no retry helps.
+fn honour_lower_limits(specs: &mut [TopicSpec], drift: &[topics::Drift]) {
+    for drift in drift.iter().filter(|d| d.what == MAX_MESSAGE) {
+        let (Ok(have), Ok(want)) = (drift.have.parse::<u64>(), drift.want.parse::<u64>()) else { continue };
+        if have < want
+            && let Some(spec) = specs.iter_mut().find(|spec| spec.name == drift.topic)
+        {
+            spec.config.insert(MAX_MESSAGE.to_owned(), drift.have.clone());
+        }
+    }
+}
+
+const MAX_MESSAGE: &str = "max.message.bytes";
 
 /// Reads the checkpoints, claims the next epoch there, and then marks it in every partition that is folded or told from.
 async fn claim_epoch(
@@ -249,4 +265,32 @@ async fn write(shared: &Shared, slot: &ProducerSlot, records: Vec<OutRecord>) ->
         }
     }
     Ok(offsets)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_topic_that_takes_less_than_it_should_limits_the_records_and_one_that_takes_more_does_not() {
+        let spec = |name: &str| TopicSpec {
+            name: name.into(),
+            partitions: 1,
+            replication: 1,
+            config: [(MAX_MESSAGE.to_owned(), "4194304".to_owned())].into(),
+        };
+        let drift = |topic: &str, what: &str, have: &str| topics::Drift {
+            topic: topic.into(),
+            what: what.into(),
+            have: have.into(),
+            want: "4194304".into(),
+            fixable: true,
+        };
+        let mut specs = [spec("less"), spec("more"), spec("other")];
+        let drift =
+            [drift("less", MAX_MESSAGE, "1048588"), drift("more", MAX_MESSAGE, "9000000"), drift("other", "x", "1")];
+        honour_lower_limits(&mut specs, &drift);
+        let limits: Vec<&str> = specs.iter().map(|s| s.config[MAX_MESSAGE].as_str()).collect();
+        assert_eq!(limits, ["1048588", "4194304", "4194304"]);
+    }
 }

@@ -22,6 +22,7 @@ pub struct WatcherRow {
     /// Wall clock of the last report, ms since 1970; 0 before the first.
     pub last_report_ms: AtomicI64,
     phase: Mutex<(String, Option<String>)>,
+    trouble: Mutex<Option<String>>,
 }
 
 impl WatcherRow {
@@ -35,6 +36,7 @@ impl WatcherRow {
             received: AtomicU64::new(0),
             last_report_ms: AtomicI64::new(0),
             phase: Mutex::new(("start".into(), None)),
+            trouble: Mutex::default(),
         })
     }
 
@@ -46,6 +48,15 @@ impl WatcherRow {
             *phase = (name.to_owned(), reason.map(str::to_owned));
         }
         changed
+    }
+
+    /// Says what is wrong with the API server as this watcher sees it, or that nothing is. Gives whether that is news.
+    pub fn set_trouble(&self, trouble: Option<&str>) -> bool {
+        let mut known = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        // One outage has many words (refused, reset, no answer): only its beginning and its end are news.
+        let news = known.is_some() != trouble.is_some();
+        *known = trouble.map(str::to_owned);
+        news
     }
 
     fn show(&self) -> WatcherView {
@@ -211,6 +222,9 @@ impl Board {
             degraded.iter().map(|(what, why)| format!("{what}: {why}")).collect()
         };
         for row in self.watchers() {
+            if let Some(trouble) = &*row.trouble.lock().unwrap_or_else(PoisonError::into_inner) {
+                all.push(format!("the API server, seen by {}: {trouble}", row.target.id()));
+            }
             if row.parked.load(Ordering::Relaxed) {
                 let view = row.show();
                 all.push(format!("{}: {}", view.id, view.reason.unwrap_or_default()));

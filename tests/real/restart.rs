@@ -1,7 +1,7 @@
 //! What a process that is killed, and one that finds the broker or the API server away, owes to its successor.
 
 use super::checker::{dump, fold, last_offsets, versions, violations};
-use super::kit::{Parts, Trial, eventually, http_get};
+use super::kit::{Parts, Product, Trial, eventually, http_get};
 use serde_json::{Value, json};
 
 pub const TRIALS: &[Trial] = &[
@@ -112,8 +112,10 @@ fn broker_away(parts: &Parts) {
     }
     assert_eq!(http_get(product.running.ops_addr(), "/livez").0, 200);
     assert_eq!(http_get(product.running.ops_addr(), "/readyz").0, 200, "an outage is degraded, not unready");
+    named(&product, "has acknowledged nothing");
     parts.kafka.restart().expect("the broker comes back");
     converged(parts, "broker", &product.topic("k8s-configmaps"));
+    healed(&product);
     assert_eq!(product.running.shutdown(), 0);
 }
 
@@ -122,6 +124,7 @@ fn api_server_away(parts: &Parts) {
     let product = parts.product("server", &["watch.namespaces.server=true"]);
     create(parts, "server", "before");
     parts.cluster.api_server().kill9().expect("the API server can be killed");
+    named(&product, "the API server");
     assert_eq!(http_get(product.running.ops_addr(), "/readyz").0, 200, "an outage is degraded, not unready");
     parts.cluster.api_server().restart().expect("the API server comes back");
     for n in 0..30 {
@@ -129,7 +132,20 @@ fn api_server_away(parts: &Parts) {
     }
     parts.api("DELETE", &format!("{}/before", map("server")), &Value::Null);
     converged(parts, "server", &product.topic("k8s-configmaps"));
+    healed(&product);
     assert_eq!(product.running.shutdown(), 0);
+}
+
+/// An outage is said.
+fn named(product: &Product, what: &str) {
+    eventually(what, || product.get("/api/v1/pipeline").1["degraded"].to_string().contains(what).then_some(()));
+}
+
+/// And so is its end.
+fn healed(product: &Product) {
+    eventually("nothing is degraded any more", || {
+        (product.get("/api/v1/pipeline").1["degraded"] == json!([])).then_some(())
+    });
 }
 
 fn both_away_at_start(parts: &Parts) {

@@ -23,207 +23,24 @@
 //! that lists well and answers every watch with 410 is asked ever less often.
 
 mod backoff;
+mod digest;
 pub mod line;
 #[cfg(test)]
 mod tests;
+mod types;
 
-use super::envelope::{Observed, Op, Writer};
-use super::index::{Before, Index, ListContext, Note, Wire, Write};
-use super::kind::{Kind, Tracking};
-use super::record::OutRecord;
-use super::redact::{self, Object, Redacted, Redactor};
+pub use types::{Action, Capture, Commit, Config, Env, Input, Notice, Phase, Request, Verb};
+
+use super::index::ListContext;
+use super::kind::Kind;
+use super::redact::{self, Redactor};
 use super::rv::Rv;
 use backoff::Backoff;
 use bytes::{Bytes, BytesMut};
-use line::{Line, Page, Status};
+use line::{Page, Status};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// Knobs of the core. Times are monotonic, since any fixed point.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// Objects a page.
-    pub page_size: u32,
-    /// Shortest and longest `timeoutSeconds` of a watch: below the 240 s at which cloud load balancers drop idle flows.
-    pub watch_seconds: (u32, u32),
-    /// Period of lists where RBAC gives `list` but no `watch`.
-    pub poll_interval: Duration,
-    /// Longest watch line; an object is at most 1.5 MB in etcd, its JSON may be larger.
-    pub max_line: usize,
-    /// Longest list page.
-    pub max_page: usize,
-    /// Largest record value that the log takes.
-    pub max_record: usize,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            page_size: 500,
-            watch_seconds: (200, 240),
-            poll_interval: Duration::from_secs(30),
-            max_line: 8 << 20,
-            max_page: 64 << 20,
-            max_record: 4 << 20,
-        }
-    }
-}
-
-/// Time and chance, given with every call.
-#[derive(Debug, Clone, Copy)]
-pub struct Env {
-    /// Monotonic time.
-    pub now: Duration,
-    /// Wall clock, milliseconds since 1970: only written into records.
-    pub wall_ms: i64,
-    /// Uniform in [0, 1).
-    pub chance: f64,
-}
-
-/// What the core asks the API server for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Request {
-    /// Number of the request; every input about it carries it, so that what an old connection still delivers is ignored.
-    pub id: u64,
-    /// List or watch.
-    pub verb: Verb,
-}
-
-/// What a request asks for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verb {
-    /// One page of a list.
-    List {
-        /// Objects wanted.
-        limit: u32,
-        /// Token of the page; `None` for the first.
-        next: Option<String>,
-        /// At least that version (`resourceVersionMatch=NotOlderThan`); `None` asks for the most recent.
-        at_least: Option<Rv>,
-    },
-    /// A watch behind a version, with bookmarks.
-    Watch {
-        /// The version.
-        rv: Rv,
-        /// When the server shall end it.
-        timeout_seconds: u32,
-    },
-}
-
-/// What happened to a request.
-pub enum Input {
-    /// Status line and headers came.
-    Head {
-        /// HTTP status.
-        status: u16,
-        /// Retry-After, if given.
-        retry_after: Option<Duration>,
-    },
-    /// Bytes of the body.
-    Body(Bytes),
-    /// The body ended in order.
-    End,
-    /// Connecting, waiting or reading failed or took too long; the text says what.
-    Broken(String),
-}
-
-// Bytes of a body are not redacted yet: no log, however verbose, may show them.
-impl std::fmt::Debug for Input {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Head { status, retry_after } => write!(f, "Head({status}, retry after {retry_after:?})"),
-            Self::Body(bytes) => write!(f, "Body({} bytes)", bytes.len()),
-            Self::End => f.write_str("End"),
-            Self::Broken(reason) => write!(f, "Broken({reason:?})"),
-        }
-    }
-}
-
-/// What the caller is to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Action {
-    /// Send this request; drop the connection of any earlier one.
-    Send(Request),
-    /// Drop the connection.
-    Close,
-}
-
-/// What outlives the watcher actor, beside its lane.
-#[derive(Debug, Default)]
-pub struct Capture {
-    /// What is known of the kind.
-    pub index: Index,
-    /// Everything reported up to here is in the lane. Empty before the first list.
-    pub position: Rv,
-    /// The first list is in the lane (or the position came from a checkpoint).
-    pub synced: bool,
-}
-
-/// What one report amounts to.
-#[derive(Debug, Default)]
-pub struct Commit {
-    /// Records, in order.
-    pub records: Vec<OutRecord>,
-    /// New versions that these records hold, for the overlay: bytes of the object at that version.
-    pub versions: Vec<Redacted<Object>>,
-    /// The new position, if it moved.
-    pub position: Option<Rv>,
-    notes: Vec<Note>,
-    begin_pass: bool,
-}
-
-impl Capture {
-    /// Applies what is left of a commit once its records are in the lane.
-    pub fn apply(&mut self, commit: Commit) {
-        if commit.begin_pass {
-            self.index.begin_pass();
-        }
-        for note in commit.notes {
-            self.index.note(note);
-        }
-        if let Some(position) = commit.position {
-            self.synced = true;
-            if position > self.position {
-                self.index.bury(&position);
-                self.position = position;
-            }
-        }
-    }
-}
-
-/// Where the core stands, for people.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Phase {
-    /// `start`, `listing`, `watching`, `waiting`, `parked`.
-    pub name: &'static str,
-    /// Why it waits or is parked.
-    pub reason: Option<String>,
-}
-
-/// Something worth counting or telling.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Notice {
-    /// A list begins; why (`first`, `expired`, `poll`, `confirm`, `page_expired`).
-    Relist(&'static str),
-    /// More than half of the kind was missing from a list; a second list must agree.
-    MassDeletion {
-        /// Missing objects.
-        missing: usize,
-        /// Known objects.
-        known: usize,
-    },
-    /// A line or item could not be read. The text quotes nothing.
-    Undecodable(String),
-    /// An object is represented by a stub.
-    Stubbed(&'static str),
-    /// A report changed nothing: replayed or known already.
-    Filtered,
-    /// A report was taken.
-    Received,
-    /// A delete was concluded, not reported.
-    Inferred,
-}
 
 enum State {
     Start,
@@ -297,6 +114,7 @@ pub struct WatchCore {
     scope: Option<String>,
     actions: Vec<Action>,
     notices: Vec<Notice>,
+    trouble: Option<String>,
 }
 
 /// Bytes of an error body that are kept for its message.
@@ -321,6 +139,7 @@ impl WatchCore {
             scope,
             actions: Vec::new(),
             notices: Vec::new(),
+            trouble: None,
         }
     }
 
@@ -393,6 +212,9 @@ impl WatchCore {
             ) => {
                 response.status = Some(status);
                 response.retry_after = retry_after;
+                if status == 200 {
+                    self.trouble = None;
+                }
             }
             (State::Listing(l), Input::Body(bytes)) => {
                 let limit = if l.response.status == Some(200) { self.config.max_page } else { ERROR_BODY };
@@ -423,24 +245,6 @@ impl WatchCore {
             (State::Watching(w), Input::Broken(reason)) => w.ended = Some(Err(reason)),
             (State::Listing(_), Input::Broken(reason)) => self.failed(reason, None, env),
             _ => {}
-        }
-    }
-
-    /// Digests the next report, if one is complete. `None` means that there is nothing more to do until the next input.
-    /// The caller applies the commit to its lane and to `capture` before it calls again.
-    pub fn next(&mut self, capture: &Capture, writer: &Writer, before: &dyn Before, env: Env) -> Option<Commit> {
-        loop {
-            let step = match &mut self.state {
-                State::Listing(l) if l.page.is_some() => self.next_item(capture, writer, before, env),
-                State::Sweeping(_) => self.next_gone(capture, writer, before, env),
-                State::Watching(_) => self.next_line(capture, writer, before, env),
-                _ => return None,
-            };
-            match step {
-                Step::Commit(commit) => return Some(commit),
-                Step::Again => {}
-                Step::Idle => return None,
-            }
         }
     }
 
@@ -500,7 +304,13 @@ impl WatchCore {
         }
     }
 
+    /// What went wrong last, until the API server answers well again: an outage, for people.
+    pub fn trouble(&self) -> Option<&str> {
+        self.trouble.as_deref()
+    }
+
     fn failed(&mut self, reason: String, retry_after: Option<Duration>, env: Env) {
+        self.trouble = Some(reason.clone());
         let delay = self.backoff.next(env.chance).max(retry_after.unwrap_or_default().min(RETRY_AFTER_MAX));
         self.wait(delay, self.again(), false, reason, env);
     }
@@ -582,133 +392,6 @@ impl WatchCore {
         }
     }
 
-    fn next_item(&mut self, capture: &Capture, writer: &Writer, before: &dyn Before, env: Env) -> Step {
-        let State::Listing(l) = &mut self.state else { return Step::Idle };
-        if !std::mem::replace(&mut l.begun, true) {
-            l.known = capture.index.len();
-            return Step::Commit(Commit { begin_pass: true, ..Commit::default() });
-        }
-        let Some((body, page, cursor)) = &mut l.page else { return Step::Idle };
-        let list = ListContext { rv: l.rv.clone().unwrap_or_default(), first: l.first };
-        if let Some(place) = page.items.get(*cursor) {
-            *cursor += 1;
-            let raw = std::str::from_utf8(&body[place.clone()]).unwrap_or_default();
-            return match self.redactor.redact(raw) {
-                Ok(object) => {
-                    Step::Commit(self.report(Wire::Listed, object, Some(&list), capture, writer, before, env, None))
-                }
-                Err(e) => {
-                    self.notices.push(Notice::Undecodable(format!("list item: {e}")));
-                    self.failed(format!("an item of a list cannot be read: {e}"), None, env);
-                    Step::Again
-                }
-            };
-        }
-        if !page.next.is_empty() {
-            let next = Some(std::mem::take(&mut page.next));
-            l.page = None;
-            self.send(Verb::List { limit: self.config.page_size, next, at_least: None });
-            return Step::Idle;
-        }
-        self.list_done(list, capture)
-    }
-
-    fn list_done(&mut self, list: ListContext, capture: &Capture) -> Step {
-        let State::Listing(l) = &mut self.state else { return Step::Idle };
-        let missing = if self.redactor.kind().tracking() == Tracking::Table {
-            capture.index.missing_as_of(&list.rv)
-        } else {
-            Vec::new()
-        };
-        let suspicious = missing.len() * 2 > l.known && missing.len() >= MASS_DELETION_MIN;
-        if suspicious && l.suspects.is_none() {
-            // Rights that shrink, or a stale server, look like this: believe only a second list.
-            self.notices.push(Notice::MassDeletion { missing: missing.len(), known: l.known });
-            let suspects = Suspects { uids: missing.into_iter().collect(), rv: list.rv };
-            self.list("confirm", Some(suspects), capture);
-            return Step::Idle;
-        }
-        let (mut gone, mut position) = (missing, list.rv.clone());
-        if let Some(Suspects { uids, rv }) = &l.suspects {
-            let missing = gone.len();
-            gone.retain(|uid| uids.contains(uid));
-            if gone.len() < missing {
-                // What only the second list misses may have died between the two: the watch from the first one tells.
-                position = position.min(rv.clone());
-            }
-        }
-        self.state = State::Sweeping(Sweep { list, position, gone: gone.into_iter() });
-        Step::Again
-    }
-
-    fn next_gone(&mut self, capture: &Capture, writer: &Writer, before: &dyn Before, env: Env) -> Step {
-        let State::Sweeping(sweep) = &mut self.state else { return Step::Idle };
-        let Some(uid) = sweep.gone.next() else {
-            let position = Some(sweep.position.clone());
-            self.park.reset();
-            // The position is applied by the caller before the watch is opened from it.
-            self.state =
-                State::Waiting { until: env.now, then: Then::Watch, parked: false, reason: "list is complete".into() };
-            return Step::Commit(Commit { position, ..Commit::default() });
-        };
-        let (mut writes, mut notes) = (Vec::new(), Vec::new());
-        let list_rv = sweep.list.rv.clone();
-        capture.index.gone(self.redactor.kind(), &uid, &list_rv, before, &mut writes, &mut notes);
-        Step::Commit(self.commit(writes, notes, None, writer, env))
-    }
-
-    fn next_line(&mut self, capture: &Capture, writer: &Writer, before: &dyn Before, env: Env) -> Step {
-        let State::Watching(w) = &mut self.state else { return Step::Idle };
-        let Some(length) = w.buffer[w.searched..].iter().position(|b| *b == b'\n').map(|i| w.searched + i) else {
-            w.searched = w.buffer.len();
-            if w.buffer.len() > self.config.max_line {
-                let reason = format!("a watch line is longer than {} bytes", self.config.max_line);
-                self.notices.push(Notice::Undecodable(reason.clone()));
-                self.failed(reason, None, env);
-                return Step::Idle;
-            }
-            if let Some(ended) = w.ended.take() {
-                self.watch_ended(ended, env);
-            }
-            return Step::Idle;
-        };
-        let line = w.buffer.split_to(length + 1);
-        w.searched = 0;
-        let text = line[..length].trim_ascii();
-        if text.is_empty() {
-            return Step::Again;
-        }
-        w.events += 1;
-        if w.events == 1 || env.now.saturating_sub(w.since) >= HEALTHY {
-            self.park.reset();
-        }
-        if env.now.saturating_sub(w.since) >= HEALTHY {
-            self.backoff.reset();
-        }
-        let read = std::str::from_utf8(text).map_err(|e| redact::DecodeError::Json(e.valid_up_to()));
-        match read.and_then(|text| line::read_line(&self.redactor, text)) {
-            Ok(Line::Event(wire, object)) => {
-                let position = Some(object.get().rv.clone());
-                Step::Commit(self.report(wire, object, None, capture, writer, before, env, position))
-            }
-            Ok(Line::Bookmark(rv)) => Step::Commit(Commit { position: Some(rv), ..Commit::default() }),
-            Ok(Line::Error { code: 410, .. }) => {
-                self.relist("expired", env);
-                Step::Idle
-            }
-            Ok(Line::Error { code, reason }) => {
-                self.failed(format!("the watch ended with {code} {reason}"), None, env);
-                Step::Idle
-            }
-            Err(e) => {
-                // Never skipped: the next version would advance the position past it. Resume from the last good one.
-                self.notices.push(Notice::Undecodable(format!("watch line: {e}")));
-                self.failed(format!("a watch line behind version {} cannot be read: {e}", capture.position), None, env);
-                Step::Idle
-            }
-        }
-    }
-
     fn watch_ended(&mut self, ended: Result<(), String>, env: Env) {
         let State::Watching(w) = &self.state else { return };
         let lasted = env.now.saturating_sub(w.since);
@@ -725,77 +408,4 @@ impl WatchCore {
             Err(reason) => self.failed(reason, None, env),
         }
     }
-
-    #[allow(clippy::too_many_arguments)]
-    fn report(
-        &mut self,
-        wire: Wire,
-        object: Redacted<Object>,
-        list: Option<&ListContext>,
-        capture: &Capture,
-        writer: &Writer,
-        before: &dyn Before,
-        env: Env,
-        position: Option<Rv>,
-    ) -> Commit {
-        self.notices.push(Notice::Received);
-        if let Some(stub) = &object.get().stub {
-            self.notices.push(Notice::Stubbed(stub.reason));
-        }
-        let (writes, notes) = match self.kind().tracking() {
-            Tracking::Table => capture.index.reported(self.kind(), wire, object, list, before),
-            Tracking::Stream => {
-                (super::index::streamed(wire, object, &capture.position, list).into_iter().collect(), Vec::new())
-            }
-        };
-        if writes.is_empty() {
-            self.notices.push(Notice::Filtered);
-        }
-        self.commit(writes, notes, position, writer, env)
-    }
-
-    fn commit(
-        &mut self,
-        writes: Vec<Write>,
-        notes: Vec<Note>,
-        position: Option<Rv>,
-        writer: &Writer,
-        env: Env,
-    ) -> Commit {
-        let mut commit = Commit { notes, position, ..Commit::default() };
-        for write in writes {
-            match write {
-                Write::Change(mut change) => {
-                    if change.observed == Observed::Inferred {
-                        self.notices.push(Notice::Inferred);
-                    }
-                    let mut record = writer.record(&change, env.wall_ms);
-                    if record.size() > self.config.max_record && change.before.is_some() {
-                        change.before = None;
-                        change.op = Op::Read;
-                        record = writer.record(&change, env.wall_ms);
-                    }
-                    if record.size() > self.config.max_record {
-                        self.notices.push(Notice::Stubbed("too_large"));
-                        change.object = redact::too_large(&change.object, writer.kind());
-                        record = writer.record(&change, env.wall_ms);
-                    }
-                    commit.records.push(record);
-                    if change.op != Op::Delete {
-                        commit.versions.push(change.object);
-                    }
-                }
-                Write::Tombstone { namespace, name, uid, rv } => {
-                    commit.records.push(writer.tombstone(&namespace, &name, &uid, &rv, env.wall_ms));
-                }
-            }
-        }
-        commit
-    }
-}
-
-enum Step {
-    Commit(Commit),
-    Again,
-    Idle,
 }

@@ -2,9 +2,9 @@
 //! writes, when its position moves, and that it gets over everything (G1, G2, G8, G11).
 
 use super::*;
-use crate::domain::envelope::{Table, read_table};
-use crate::domain::index::Name;
-use crate::domain::record::InRecord;
+use crate::domain::envelope::{Observed, Op, Table, Writer, read_table};
+use crate::domain::index::{Before, Name};
+use crate::domain::record::{InRecord, OutRecord};
 use crate::domain::redact::Policy;
 use std::collections::HashMap;
 

@@ -75,11 +75,11 @@ const REFUSED: &[(&str, &str)] = &[
     ("allow.auto.create.topics", "topics are created by `agent-events topics apply` or `topics.create`: remove it"),
     ("bootstrap.servers", "set kafka.bootstrap instead"),
     ("metadata.broker.list", "set kafka.bootstrap instead"),
-    ("client.id", "set kafka.client_id instead"),
-    ("linger.ms", "set kafka.linger instead"),
-    ("queue.buffering.max.ms", "set kafka.linger instead"),
-    ("queue.buffering.max.kbytes", "set kafka.queue_bytes instead"),
-    ("message.max.bytes", "set kafka.max_record_bytes instead"),
+    ("client.id", "set cluster.name instead"),
+    ("linger.ms", "set publisher.linger instead"),
+    ("queue.buffering.max.ms", "set publisher.linger instead"),
+    ("queue.buffering.max.kbytes", "set publisher.queue_bytes instead"),
+    ("message.max.bytes", "set publisher.max_record_bytes instead"),
 ];
 
 /// Refuses what cannot be: keys that we fix, keys and values that librdkafka does not know. Asks no broker.
@@ -113,10 +113,10 @@ pub(super) fn refused(error: KafkaError) -> LogError {
 fn setting_name(key: &str) -> String {
     match key {
         "bootstrap.servers" => "kafka.bootstrap".into(),
-        "client.id" => "kafka.client_id".into(),
-        "linger.ms" => "kafka.linger".into(),
-        "queue.buffering.max.kbytes" => "kafka.queue_bytes".into(),
-        "message.max.bytes" => "kafka.max_record_bytes".into(),
+        "client.id" => "cluster.name".into(),
+        "linger.ms" => "publisher.linger".into(),
+        "queue.buffering.max.kbytes" => "publisher.queue_bytes".into(),
+        "message.max.bytes" => "publisher.max_record_bytes".into(),
         _ => format!("kafka.librdkafka.{key}"),
     }
 }

@@ -62,7 +62,7 @@ pub(super) fn remedy(code: Code) -> &'static str {
         Code::InvalidConfig | Code::InvalidPartitions => "correct the topic's table under [topics]",
         Code::PolicyViolation => "the cluster's create policy refuses it: adapt [topics], or create the topic by hand",
         Code::InvalidTopic => "topic names have 1-249 of [A-Za-z0-9._-]: correct topics.prefix",
-        Code::MessageSizeTooLarge => "raise max.message.bytes of the topic, or kafka.max_record_bytes",
+        Code::MessageSizeTooLarge => "raise max.message.bytes of the topic, or publisher.max_record_bytes",
         Code::Authentication | Code::SaslAuthenticationFailed => {
             "check the user, the password and sasl.mechanism under kafka.librdkafka"
         }

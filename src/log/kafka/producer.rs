@@ -82,7 +82,7 @@ impl KafkaProducer {
             Some(Code::QueueFull) => return SendError::QueueFull,
             Some(Code::Fatal) => return SendError::Fatal,
             Some(Code::MessageSizeTooLarge) => format!(
-                "topic {topic} at {}: a record of {} bytes is above kafka.max_record_bytes ({})",
+                "topic {topic} at {}: a record of {} bytes is above publisher.max_record_bytes ({})",
                 self.at,
                 record.size(),
                 self.max_record_bytes
