@@ -67,7 +67,8 @@ pub fn run(report: &mut Report, scale: Scale) {
 }
 
 fn measure(broker: &Broker, load: Load, count: u64, acts: usize, rounds: usize) -> Rounds {
-    let mut all = Rounds { acts: (0..acts).map(|_| Sides::default()).collect(), peak_memory: Vec::new() };
+    let mut all =
+        Rounds { acts: (0..acts).map(|_| Sides::default()).collect(), peak_memory: Vec::new(), threads: String::new() };
     for round in 0..rounds {
         let prefix = format!("{}-{round}.", load.kind());
         let topic = format!("{prefix}k8s-{}", load.kind());
