@@ -35,7 +35,6 @@ impl Sides {
 
 struct Rounds {
     acts: Vec<Sides>,
-    peak_memory: Vec<f64>,
     /// Of the last round.
     threads: String,
 }
@@ -57,7 +56,6 @@ pub fn run(report: &mut Report, scale: Scale) {
             report.ratio(SECTION, format!("{name}: CPU of the process, everything on"), cpu, RAW, None);
         }
         let what = load.kind();
-        report.value(SECTION, format!("{count} {what}: peak memory"), cpu::median(rounds.peak_memory), "MiB", None);
         report.note(format!("ack, {what}: CPU by thread: {}", rounds.threads));
         for ((name, _), sides) in names.iter().zip(&rounds.acts) {
             report.value(SECTION, format!("{name}: record"), sides.record_bytes, "bytes", None);
@@ -67,14 +65,13 @@ pub fn run(report: &mut Report, scale: Scale) {
 }
 
 fn measure(broker: &Broker, load: Load, count: u64, acts: usize, rounds: usize) -> Rounds {
-    let mut all =
-        Rounds { acts: (0..acts).map(|_| Sides::default()).collect(), peak_memory: Vec::new(), threads: String::new() };
+    let mut all = Rounds { acts: (0..acts).map(|_| Sides::default()).collect(), threads: String::new() };
     for round in 0..rounds {
         let prefix = format!("{}-{round}.", load.kind());
         let topic = format!("{prefix}k8s-{}", load.kind());
         let task = pipeline::Task { bootstrap: broker.bootstrap(), prefix: prefix.clone(), load, count };
         let mut ours = Role::start("pipeline", &task);
-        let script = ours.expect("ready").parse::<f64>().unwrap_or_default() / f64::from(1 << 20);
+        ours.expect("ready");
         let threads = ours.threads();
         for sides in &mut all.acts {
             let goal = broker.written(&topic) + count as i64;
@@ -87,8 +84,6 @@ fn measure(broker: &Broker, load: Load, count: u64, acts: usize, rounds: usize) 
             sides.ours.push(took(ours.cpu().saturating_sub(cpu), wall, count));
         }
         all.threads = cpu::shares(&threads, &ours.threads());
-        // The script itself is no part of the product.
-        all.peak_memory.push(ours.memory().1 - script);
         drop(ours);
 
         let to = format!("{prefix}raw");

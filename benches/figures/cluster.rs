@@ -97,10 +97,11 @@ fn events(report: &mut Report, broker: &Broker, scale: Scale) {
         product
     };
     let product = start();
-    let (cpu, wall) = (product.cpu(), cpu::wall());
+    let (cpu, threads, wall) = (product.cpu(), product.threads(), cpu::wall());
     // Idleness has no condition to wait for.
     std::thread::park_timeout(Duration::from_secs(5));
     let idle = product.cpu().saturating_sub(cpu).as_secs_f64() / cpu::wall().saturating_sub(wall).as_secs_f64();
+    report.note(format!("cluster, idle: CPU by thread: {}", cpu::shares(&threads, &product.threads())));
     report.value(SECTION, "idle, all kinds watched: memory", product.memory().0, "MiB", Some(Goal::AtMost(40.0)));
     report.value(SECTION, "idle, all kinds watched: CPU of one core", idle * 100.0, "%", None);
 
@@ -129,12 +130,12 @@ fn events(report: &mut Report, broker: &Broker, scale: Scale) {
     // The start alone, then the start with a backlog: the difference is the backlog.
     let start_cpu = |product: Product| {
         broker.await_told(prefix, topic);
-        let cpu = product.cpu();
+        let (cpu, memory) = (product.cpu(), product.memory().1);
         product.stop();
-        cpu
+        (cpu, memory)
     };
     start_cpu(start());
-    let alone = start_cpu(start());
+    let (alone, _) = start_cpu(start());
     let mut floor = cluster.floor("events", backlog as usize);
     floor.say("list");
     floor.expect("listed");
@@ -148,7 +149,10 @@ fn events(report: &mut Report, broker: &Broker, scale: Scale) {
     drop(floor);
     let product = start();
     broker.await_written(topic, goal);
-    let ours = micros(start_cpu(product).saturating_sub(alone), backlog);
+    let (ours, memory) = start_cpu(product);
+    let ours = micros(ours.saturating_sub(alone), backlog);
+    let held = 2 * burst + backlog;
+    report.value(SECTION, format!("{held} Events in the store: peak memory"), memory, "MiB", None);
     let what = format!("1.3 KB Event at saturation (backlog of {backlog}): CPU, everything on");
     report.ratio(SECTION, what, (ours, bare, "µs"), FLOOR, Some(Goal::AtMost(2.0)));
 }

@@ -111,7 +111,7 @@ fn acts(load: Load, count: u64) -> Vec<Vec<Bytes>> {
     }
 }
 
-/// Plays the role: `ready BYTES` (of the script) once the product is, then one act at each word.
+/// Plays the role: `ready` once the product is, then one act at each word.
 pub fn play(task: &Task) {
     let kinds = ["services", "deployments", "statefulsets", "configmaps", "secrets", "pods", "events"];
     let off = kinds.iter().filter(|kind| **kind != task.load.kind());
@@ -127,16 +127,15 @@ pub fn play(task: &Task) {
     let loaded = settings::load(&Sources { set, ..Sources::default() }).expect("the settings hold");
     let config = app::kafka_config(&loaded).expect("the settings hold");
     let (opener, open) = watch::channel(0);
-    let script = Arc::new(acts(task.load, task.count));
-    let api = Script { kind: task.load.kind(), acts: script.clone(), open };
+    let acts = Arc::new(acts(task.load, task.count));
+    let api = Script { kind: task.load.kind(), acts, open };
     let log = Arc::new(KafkaLog::new(config).expect("the settings hold"));
     let ends = Ends { api: Arc::new(api), cluster_uid: "bench".into(), log };
     let running = app::start_between(loaded.settings, ends).expect("the product starts");
     if let Err(missing) = running.ready(Duration::from_secs(60)) {
         panic!("the product is not ready: {missing:?}");
     }
-    let bytes: usize = script.iter().flatten().map(Bytes::len).sum();
-    roles::tell(&format!("ready {bytes}"));
+    roles::tell("ready");
     while roles::told() {
         opener.send_modify(|open| *open += 1);
         roles::tell("going");
