@@ -88,6 +88,8 @@ pub struct Publisher {
     deaths: (u32, Option<Instant>),
     /// Acks of all lanes when they last moved, and when that was.
     progress: (u64, Instant),
+    /// A retry is due already.
+    will_retry: bool,
 }
 
 rt::worker!(Publisher);
@@ -109,10 +111,29 @@ const WELL: Duration = Duration::from_secs(10);
 impl Publisher {
     /// A publisher with nothing in hand.
     pub fn new(lent: Lent) -> Self {
-        Self { lent, waiting: VecDeque::new(), dying: None, deaths: (0, None), progress: (0, Instant::now()) }
+        Self {
+            lent,
+            waiting: VecDeque::new(),
+            dying: None,
+            deaths: (0, None),
+            progress: (0, Instant::now()),
+            will_retry: false,
+        }
     }
 
-    fn send_waiting(&mut self) {
+    /// Sends what waits, and looks again soon if some of it has to wait on.
+    fn send_waiting(&mut self, ctx: &mut Context<Self>) {
+        self.try_to_send();
+        if !self.waiting.is_empty() && !self.will_retry {
+            self.will_retry = true;
+            ctx.run_later(QUEUE_RETRY, |this, ctx| {
+                this.will_retry = false;
+                this.send_waiting(ctx);
+            });
+        }
+    }
+
+    fn try_to_send(&mut self) {
         if self.waiting.is_empty() || !self.is_replaced() {
             return;
         }
@@ -182,11 +203,11 @@ impl Publisher {
         true
     }
 
-    fn look_after_producer(&mut self) {
+    fn look_after_producer(&mut self, ctx: &mut Context<Self>) {
         if let Some(producer) = self.lent.producer.existing() {
             self.lent.board.in_flight.store(producer.in_flight() as u64, Ordering::Relaxed);
             match producer.fatal() {
-                Some(_) if self.dying.is_some() => self.send_waiting(),
+                Some(_) if self.dying.is_some() => self.send_waiting(ctx),
                 Some(why) => self.give_up_producer(&why),
                 // One that was built a moment ago may meet the same record again: no all-clear yet.
                 None if self.is_well() => {
@@ -214,27 +235,26 @@ impl Publisher {
         }
     }
 
-    fn checkpoint(&mut self) {
+    fn checkpoint(&mut self, ctx: &mut Context<Self>) {
         let due = self.lent.checkpoints.due(clock::wall_ms());
         self.lent.metrics.checkpoints.inc_by(due.len() as u64);
         self.waiting.extend(due);
-        self.send_waiting();
+        self.send_waiting(ctx);
     }
 }
 
 impl Worker for Publisher {
     fn started(&mut self, ctx: &mut Context<Self>) {
-        ctx.run_interval(QUEUE_RETRY, |this, _| this.send_waiting());
-        ctx.run_interval(HEALTH_EVERY, |this, _| this.look_after_producer());
-        ctx.run_interval(CHECKPOINT_EVERY, |this, _| {
+        ctx.run_interval(HEALTH_EVERY, |this, ctx| this.look_after_producer(ctx));
+        ctx.run_interval(CHECKPOINT_EVERY, |this, ctx| {
             this.look_after_log();
-            this.checkpoint();
+            this.checkpoint(ctx);
         });
     }
 
     /// The watchers have drained by now: what is left are checkpoints.
     fn drain(&mut self, deadline: Instant, ctx: &mut Context<Self>) -> ResponseActFuture<Self, Drained> {
-        self.checkpoint();
+        self.checkpoint(ctx);
         let producer = self.lent.producer.existing();
         let left = deadline.saturating_duration_since(Instant::now());
         // Flushing blocks a thread: not this one.
@@ -249,9 +269,9 @@ impl Worker for Publisher {
 impl Handler<PublishBatch> for Publisher {
     type Result = ();
 
-    fn handle(&mut self, batch: PublishBatch, _: &mut Context<Self>) {
+    fn handle(&mut self, batch: PublishBatch, ctx: &mut Context<Self>) {
         self.waiting.extend(batch.items.into_iter().map(mutants::on_receipt));
-        self.send_waiting();
+        self.send_waiting(ctx);
     }
 }
 

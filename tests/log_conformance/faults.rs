@@ -75,13 +75,17 @@ pub async fn an_override_of_librdkafka_reaches_it(bench: Bench) -> Checked {
 /// No loss rests on an experimental setting of librdkafka, `enable.gapless.guarantee`, which was broken once (librdkafka
 /// #2819): pinned here without any help of ours, for rdkafka 0.39.0 with librdkafka 2.12.1, beside its control.
 pub async fn librdkafka_writes_nothing_behind_a_refused_record_when_gapless(bench: Bench) -> Checked {
-    for (gapless, written) in [("true", 100), ("false", 299)] {
+    for gapless in ["true", "false"] {
         let spec = bench.spec(gapless, 1, &[("max.message.bytes", "65536")]);
         bench.log.create(&spec).await?;
         send_with_librdkafka_alone(&bench, &spec.name, gapless)?;
         let read = keys(&bench.log.read_all(&spec.name).await?);
-        let want = numbers(0..300).into_iter().filter(|n| n != "100").take(written);
-        check(read == want.collect::<Vec<_>>(), &format!("gapless={gapless}: {} are written", read.len()))?;
+        if gapless == "true" {
+            check(read == numbers(0..100), &format!("with it {} are written", read.len()))?;
+        } else {
+            // The control: how many get past depends on what was under way, that some do is the fault.
+            check(read.contains(&"299".to_owned()), &format!("without it {} are written", read.len()))?;
+        }
     }
     Ok(())
 }
