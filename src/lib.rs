@@ -12,6 +12,7 @@ pub mod kubernetes;
 pub mod log;
 pub mod messages;
 pub mod observe;
+pub mod sandbox;
 pub mod settings;
 pub mod store;
 #[cfg(feature = "testing")]

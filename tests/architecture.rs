@@ -14,11 +14,13 @@ const MAY_USE: &[(&str, &[&str])] = &[
     // The two adapters never know each other.
     ("kubernetes", &["domain"]),
     ("log", &["domain"]),
+    // An API server of its own: nothing of the product knows that it is there, but for the wiring.
+    ("sandbox", &["domain"]),
     ("testing", &["domain"]),
     ("actors", &["domain", "messages", "observe", "store", "kubernetes", "log", "testing"]),
     // HTTP asks mailboxes and reads boards; it never sees an actor.
     ("http", &["domain", "messages", "observe", "log"]),
-    ("app", &["domain", "settings", "messages", "observe", "store", "kubernetes", "log", "actors", "http"]),
+    ("app", &["domain", "settings", "messages", "observe", "store", "kubernetes", "log", "actors", "http", "sandbox"]),
     ("cli", &["domain", "settings", "messages", "observe", "kubernetes", "log", "app", "http"]),
 ];
 
@@ -28,7 +30,8 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("k8s_openapi", &["kubernetes"]),
     ("rdkafka", &["log"]),
     ("dashmap", &["store"]),
-    ("axum", &["http"]),
+    ("axum", &["http", "sandbox"]),
+    ("fjall", &["log", "sandbox"]),
 ];
 
 /// Crates that a layer must not touch: rules know no runtime.

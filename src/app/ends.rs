@@ -5,8 +5,10 @@ use crate::domain::topic::TopicSpec;
 use crate::kubernetes::ApiServer;
 use crate::kubernetes::client::{Access, AccessError, Cluster, Mode};
 use crate::log::Log;
+use crate::log::embedded::{EmbeddedConfig, EmbeddedLog, Sync};
 use crate::log::kafka::{KafkaConfig, KafkaLog};
-use crate::settings::{ClusterMode, Loaded, LogEngine, Settings};
+use crate::sandbox;
+use crate::settings::{ClusterMode, EmbeddedSync, Loaded, LogEngine, Settings};
 use std::sync::Arc;
 
 /// Both ends, connected.
@@ -39,9 +41,13 @@ pub fn access(settings: &Settings) -> Access {
         mode: match settings.cluster.mode {
             ClusterMode::Auto => Mode::Auto,
             ClusterMode::InCluster => Mode::InCluster,
-            ClusterMode::Kubeconfig => Mode::Kubeconfig,
+            // The sandbox writes a kubeconfig that leads to it, before anyone asks.
+            ClusterMode::Kubeconfig | ClusterMode::Sandbox => Mode::Kubeconfig,
         },
-        kubeconfig: settings.cluster.kubeconfig.clone(),
+        kubeconfig: match settings.cluster.mode {
+            ClusterMode::Sandbox => Some(settings.sandbox_dir().join(sandbox::KUBECONFIG)),
+            _ => settings.cluster.kubeconfig.clone(),
+        },
         context: settings.cluster.context.clone(),
     }
 }
@@ -61,11 +67,29 @@ pub fn kafka_config(loaded: &Loaded) -> Result<KafkaConfig, StartError> {
     })
 }
 
+/// The embedded engine's configuration.
+pub fn embedded_config(settings: &Settings) -> EmbeddedConfig {
+    EmbeddedConfig {
+        dir: settings.embedded_dir(),
+        sync: match settings.embedded.sync {
+            EmbeddedSync::Disk => Sync::Disk,
+            EmbeddedSync::Process => Sync::Process,
+        },
+        queue_bytes: settings.publisher.queue_bytes,
+        max_record_bytes: settings.publisher.max_record_bytes,
+    }
+}
+
 /// The log that the settings name. Does not contact it.
 pub fn open_log(loaded: &Loaded) -> Result<Arc<dyn Log>, StartError> {
-    match loaded.settings.log.engine {
+    let settings = &loaded.settings;
+    match settings.log.engine {
         LogEngine::Kafka => {
             let log = KafkaLog::new(kafka_config(loaded)?).map_err(|e| StartError::Refused(e.to_string()))?;
+            Ok(Arc::new(log))
+        }
+        LogEngine::Embedded => {
+            let log = EmbeddedLog::open(embedded_config(settings)).map_err(|e| StartError::Refused(e.to_string()))?;
             Ok(Arc::new(log))
         }
         LogEngine::Memory => Ok(Arc::new(crate::log::memory::MemoryLog::default())),

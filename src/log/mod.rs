@@ -1,7 +1,7 @@
 //! The log: partitioned, ordered, durable. One trait, several engines.
 //!
-//! [`kafka`] is Apache Kafka through rdkafka (the only place that imports it); [`memory`] is a single-process log for
-//! simulation and tests. Both pass the same conformance suite (`tests/log_conformance.rs`). What is written where is not
+//! [`kafka`] is Apache Kafka through rdkafka (the only place that imports it); [`embedded`] keeps its records in files of
+//! this one process; [`memory`] is for simulation and tests. All pass the same conformance suite (`tests/log_conformance.rs`). What is written where is not
 //! decided here but in `domain::topic` and `domain::envelope`.
 //!
 //! Promises of every engine:
@@ -19,6 +19,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub mod embedded;
 pub mod kafka;
 pub mod memory;
 pub mod topics;
@@ -120,7 +121,7 @@ pub type Offsets = Vec<(i64, i64)>;
 
 /// One engine. Shared by all actors; every call is bounded in time by the engine (30 s at most).
 pub trait Log: Send + Sync + 'static {
-    /// `kafka`, `memory`.
+    /// `kafka`, `embedded`, `memory`.
     fn engine(&self) -> &'static str;
     /// Where it is, for messages to people: the bootstrap servers, a directory.
     fn location(&self) -> String;

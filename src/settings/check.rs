@@ -17,6 +17,7 @@ pub fn check(settings: &Settings, provenance: &Provenance) -> Vec<Problem> {
     check.redaction();
     check.kafka();
     check.topics();
+    check.sandbox();
     check.publisher();
     check.rest();
     check.found
@@ -97,9 +98,9 @@ impl Check<'_> {
             }
             _ => {}
         }
-        let in_cluster = matches!(cluster.mode, super::ClusterMode::InCluster);
+        let kubeconfig_unused = matches!(cluster.mode, super::ClusterMode::InCluster | super::ClusterMode::Sandbox);
         for (key, set) in [("context", cluster.context.is_some()), ("kubeconfig", cluster.kubeconfig.is_some())] {
-            if in_cluster && set {
+            if kubeconfig_unused && set {
                 self.contradiction(&["cluster", key], &["cluster", "mode"], "only a kubeconfig has a use for it");
             }
         }
@@ -215,6 +216,14 @@ impl Check<'_> {
             }
         }
         self.within(&["publisher", "batch_bytes"], publisher.batch_bytes, 1 << 10..=1 << 30);
+    }
+
+    fn sandbox(&mut self) {
+        let sandbox = &self.settings.sandbox;
+        self.within(&["sandbox", "rate"], sandbox.rate, 1..=5000);
+        if !sandbox.listen.ip().is_loopback() {
+            self.fault(&["sandbox", "listen"], "expected a loopback address: the sandbox knows no users", None);
+        }
     }
 
     fn rest(&mut self) {

@@ -26,9 +26,9 @@ pub use kafka::{KafkaSettings, TopicCreation, TopicSettings, TopicsSettings};
 pub use layer::{FlagOverride, Sources};
 pub use load::{InForce, Provenance};
 pub use model::{
-    ChaosSettings, ClusterMode, ClusterSettings, ConfigMapRedaction, HttpSettings, KindSettings, LogEngine, LogFormat,
-    LogSettings, ObserveSettings, PublisherSettings, RedactionSettings, Scope, Settings, StoreSettings,
-    SupervisionSettings, WatchSettings,
+    ChaosSettings, ClusterMode, ClusterSettings, ConfigMapRedaction, EmbeddedSettings, EmbeddedSync, HttpSettings,
+    KindSettings, LogEngine, LogFormat, LogSettings, ObserveSettings, PublisherSettings, RedactionSettings,
+    SandboxSettings, SandboxWorkload, Scope, Settings, StoreSettings, SupervisionSettings, WatchSettings,
 };
 pub use problem::{Origin, Problem, SettingsError};
 pub use tree::{dotted, quoted_if_needed};

@@ -28,6 +28,10 @@ pub struct Settings {
     pub log: LogSettings,
     /// How to reach Kafka.
     pub kafka: KafkaSettings,
+    /// Where the embedded log keeps its files, and when a record counts as durable.
+    pub embedded: EmbeddedSettings,
+    /// The sandbox API server.
+    pub sandbox: SandboxSettings,
     /// Names and properties of the topics.
     pub topics: TopicsSettings,
     /// Batches, windows and queues on the way to the log.
@@ -73,6 +77,8 @@ pub enum ClusterMode {
     InCluster,
     /// The kubeconfig only.
     Kubeconfig,
+    /// The API server of `[sandbox]`, in this process.
+    Sandbox,
 }
 
 /// `[watch]`
@@ -193,10 +199,71 @@ pub struct LogSettings {
 pub enum LogEngine {
     /// A Kafka cluster.
     Kafka,
+    /// Files below `[embedded] dir`, of this one process.
+    Embedded,
     /// Keeps nothing beyond the process. Set by tests in code; no layer can ask for it, so that nobody runs on it
     /// without knowing.
     #[serde(skip_deserializing)]
     Memory,
+}
+
+/// `[embedded]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EmbeddedSettings {
+    /// Its directory; `None` is `log` below `data_dir`. Read [`Settings::embedded_dir`] instead.
+    #[serde(with = "unset_when_empty")]
+    pub dir: Option<PathBuf>,
+    /// When a record counts as durable.
+    pub sync: EmbeddedSync,
+}
+
+/// When the embedded log acks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EmbeddedSync {
+    /// Once it is on the disk, one fsync for all that waits: survives a power failure.
+    Disk,
+    /// Once the operating system has it: survives the death of this process, not that of the machine.
+    Process,
+}
+
+/// `[sandbox]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SandboxSettings {
+    /// Where its API is served; loopback.
+    #[serde(with = "listen")]
+    pub listen: SocketAddr,
+    /// What happens in it by itself.
+    pub workload: SandboxWorkload,
+    /// Changes a second that the workload aims at.
+    pub rate: u32,
+    /// Seed of the workload: the same seed makes the same choices.
+    pub seed: u64,
+    /// A scenario file that is played once, before the workload or instead of it.
+    #[serde(with = "unset_when_empty")]
+    pub scenario: Option<PathBuf>,
+}
+
+/// The workload of the sandbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SandboxWorkload {
+    /// A lifelike cluster that never stops.
+    Lifelike,
+    /// Controllers only: what is created there comes up, and nothing else happens.
+    Quiet,
+}
+
+impl Settings {
+    /// The directory of the embedded log.
+    pub fn embedded_dir(&self) -> PathBuf {
+        self.embedded.dir.clone().unwrap_or_else(|| self.data_dir.join("log"))
+    }
+
+    /// The directory of the sandbox API server: its objects and its kubeconfig.
+    pub fn sandbox_dir(&self) -> PathBuf {
+        self.data_dir.join("sandbox")
+    }
 }
 
 /// `[publisher]`

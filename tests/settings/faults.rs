@@ -88,7 +88,7 @@ fn a_wrong_type_is_named_with_what_was_expected() {
         (
             "[cluster]\nmode = \"kubeconfg\"",
             "error: cluster.mode = \"kubeconfg\" (x.toml:2): \
-             expected one of `auto`, `in-cluster`, `kubeconfig`",
+             expected one of `auto`, `in-cluster`, `kubeconfig`, `sandbox`",
         ),
         ("[log]\nengine = \"memory\"", "error: log.engine = \"memory\" (x.toml:2): expected `kafka`"),
         (
