@@ -9,6 +9,7 @@
 mod chaos;
 mod checker;
 mod end_to_end;
+mod first_command;
 mod kit;
 mod laptop;
 mod restart;
@@ -39,6 +40,12 @@ fn main() {
     let mut trials: Vec<Trial> = all().map(|t| trial(&real, kit::Parts::real, "", t).with_ignored_flag(skip)).collect();
     trials
         .extend(all().filter(|t| t.1.1 == kit::Where::Both).map(|t| trial(&laptop, kit::Parts::laptop, "laptop::", t)));
+    trials.extend(first_command::TRIALS.iter().map(|(name, run)| {
+        Trial::test(format!("first_command::{name}"), || {
+            run();
+            Ok(())
+        })
+    }));
     let conclusion = libtest_mimic::run(&arguments, trials);
     if skip {
         eprintln!("SKIPPED {} trials on real parts: {}", conclusion.num_ignored, missing.join("; "));
