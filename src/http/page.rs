@@ -32,8 +32,15 @@ const INDEX: &Asset = &Asset { name: "index.html", content_type: HTML, bytes: in
 
 const ASSETS: &[Asset] = &assets! {
     "app.css": STYLE,
+    "actors.js": SCRIPT,
     "app.js": SCRIPT,
+    "dom.js": SCRIPT,
+    "drawer.js": SCRIPT,
+    "live.js": SCRIPT,
+    "pipeline.js": SCRIPT,
+    "stream.js": SCRIPT,
     "theme.js": SCRIPT,
+    "yaml.js": SCRIPT,
     "icon.svg": PICTURE,
 };
 

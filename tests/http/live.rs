@@ -132,7 +132,7 @@ fn entries_come_as_they_are_durable_filtered_and_resume_behind_their_cursor() {
         sse.headers_mut().insert("last-event-id", cursor.parse().expect("a value"));
         let mut again = process.stream(sse).await;
         assert_eq!(again.headers["content-type"], "text/event-stream");
-        assert!(again.until("\n\n").await.starts_with("event: hello\ndata: {\"event\":\"hello\","));
+        assert!(again.until("\n\n").await.starts_with("retry: 1000\nevent: hello\ndata: {\"event\":\"hello\","));
         let told = again.until("\n\n").await;
         assert!(
             told.starts_with("id: s") && told.contains("\nevent: stream\ndata: {\"event\":\"stream\",\"cursor\":\"s"),

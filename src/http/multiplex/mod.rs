@@ -249,6 +249,10 @@ impl Feed {
 
     fn greet(&self, out: &mut Vec<u8>) {
         let Version { name, version, api } = Version::of_this_build();
+        if self.encoding == Encoding::Sse {
+            // A browser waits for 3 s otherwise before it comes back; a restart takes less.
+            out.extend_from_slice(b"retry: 1000\n");
+        }
         let hello = serde_json::json!({
             "name": name, "version": version, "api": api, "chaos": self.faces.chaos, "at": wall_ms(),
             "subscribed": self.parts.names(),
