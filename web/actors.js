@@ -53,6 +53,7 @@ export class Actors {
       setText(byId('actors-sum'), problem);
       return;
     }
+    this.box.querySelector('.none')?.remove();
     for (const actor of items) {
       const row = this.rows.get(actor.id) ?? this.make(actor);
       const grew = row.actor && actor.restarts > row.actor.restarts;

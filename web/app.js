@@ -22,7 +22,7 @@ const live = new Live({
     ends(view);
     notice(view);
     for (const watcher of view.watchers) stream.knowKind(watcher.kind);
-    stream.setWaiting(view.ready ? [] : view.missing);
+    stream.setWaiting(!view.ready);
   },
   counts(counts) {
     pipeline.setCounts(counts);
@@ -72,16 +72,17 @@ function end(id, name, remark = '') {
 /** What is away, or what a starting process waits for. */
 function notice({ ready, missing, degraded, state }) {
   const box = byId('notice');
-  const lines = degraded.length ? degraded : ready ? [] : missing;
+  const lines = [...new Set([...degraded, ...(ready ? [] : missing)])];
   const draining = state === 'draining';
   const title = draining ? 'Shutting down: what is under way is being written'
-    : degraded.length ? 'Not all is well' : 'Coming up';
+    : !ready ? 'Coming up. It waits for:'
+      : 'It runs, but not all is well:';
   const key = draining || lines.length ? [title, ...lines].join('\n') : '';
   if (box.dataset.key === key) return;
   box.dataset.key = key;
   box.hidden = !key;
-  box.dataset.tone = degraded.length ? 'bad' : 'plain';
-  box.replaceChildren(icon(degraded.length ? 'warning' : 'wait'), h('div', {}, h('b', {}, title), h('ul', {}, ...lines.slice(0, 8).map((line) => h('li', {}, line)))));
+  box.dataset.tone = ready && !draining ? 'bad' : 'plain';
+  box.replaceChildren(icon(ready && !draining ? 'warning' : 'wait'), h('div', {}, h('b', {}, title), h('ul', {}, ...lines.slice(0, 8).map((line) => h('li', {}, line)))));
 }
 
 const every = byId('every');

@@ -11,6 +11,9 @@ export class Live {
     this.cursor = '';
     this.failures = 0;
     this.lostAt = 0;
+    setInterval(() => {
+      if (this.lostAt) this.show('lost', `Reconnecting · ${Math.round((Date.now() - this.lostAt) / 1000)} s`);
+    }, 1000);
     this.open();
   }
 
@@ -48,8 +51,8 @@ export class Live {
 
   lost(source) {
     if (source !== this.source) return;
+    if (!this.lostAt) this.show('lost', 'Reconnecting');
     this.lostAt ||= Date.now();
-    this.show('lost', 'Reconnecting');
     if (source.readyState === EventSource.CLOSED) {
       // An answer that is no stream ends an EventSource for good: the page asks again itself.
       this.failures++;

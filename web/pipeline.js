@@ -79,6 +79,7 @@ export class Pipeline {
 
   setCounts(counts) {
     this.counts = counts;
+    byId('kinds').parentElement.hidden = false;
     const total = sum(counts.kinds, (kind) => kind.objects);
     setText(byId('objects'), `${count(total)} objects · ${bytes(counts.bytes)} packed`);
     for (const kind of counts.kinds) this.kindCard(kind.kind).set(kind);
@@ -113,7 +114,7 @@ export class Pipeline {
         ['last report', heard ? ago(heard) : 'none yet'],
         ['last error', last ? ago(last.atMs) : 'none', last?.text],
       ],
-      error: away,
+      error: view.ready ? away : undefined,
     });
 
     const queued = sum(watchers, (w) => w.lane.records);
@@ -122,7 +123,7 @@ export class Pipeline {
     const healing = down(isWatcher);
     this.stages.watchers.show({
       state: healing || parked.length ? 'bad' : watchers.length && synced === watchers.length ? 'ok' : 'wait',
-      word: healing ? 'healing' : parked.length ? `${parked.length} parked` : synced === watchers.length && synced ? 'in sync' : 'listing',
+      word: healing ? 'healing' : parked.length ? `${parked.length} parked` : !watchers.length ? 'waiting' : synced === watchers.length ? 'in sync' : 'listing',
       facts: [
         ['in sync', watchers.length ? `${synced} of ${watchers.length}` : 'not started'],
         ['waiting for ack', `${count(queued)} · ${bytes(queuedBytes)}`, `of ${bytes(limit)} that fit`],

@@ -8,8 +8,10 @@ const KEPT = 4000;
 const SHOWN = 1000;
 /** Rows beyond the visible ones, so that a fast scroll shows no gap. */
 const BEYOND = 6;
-/** More than this a second and a row that flashes is noise. */
+/** More than this a second and a row that flashes is noise, and nobody can follow every frame. */
 const CALM = 25;
+/** Between two pictures of a busy stream. */
+const BUSY_MS = 120;
 
 const TYPES = {
   created: ['plus', 'created', 'good'],
@@ -44,8 +46,9 @@ export class Stream {
     this.paused = false;
     this.active = null;
     this.arrived = 0;
+    this.absorbed = 0;
     this.perSecond = 0;
-    this.waiting = ['the first answer of the process'];
+    this.waiting = true;
     this.filter = { text: '', kind: '', namespace: '', warnings: false };
     this.list = byId('stream');
     this.space = h('div.space', { role: 'presentation' });
@@ -128,6 +131,10 @@ export class Stream {
   push(entry) {
     entry.text = `${entry.summary} ${entry.kind} ${entry.namespace} ${entry.manager ?? ''} ${look(entry)[1]}`.toLowerCase();
     this.incoming.push(entry);
+    // A tab in the background draws no frames and takes nothing in.
+    if (this.incoming.length > KEPT) {
+      for (const gone of this.incoming.splice(0, KEPT / 2)) this.seen.delete(gone.key);
+    }
     this.later();
   }
 
@@ -140,8 +147,13 @@ export class Stream {
   later() {
     this.frame ??= requestAnimationFrame(() => {
       this.frame = null;
-      this.absorb();
+      const now = performance.now();
+      if (this.incoming.length && (this.perSecond < CALM || now - this.absorbed >= BUSY_MS)) {
+        this.absorbed = now;
+        this.absorb();
+      }
       this.render();
+      if (this.incoming.length) this.frame = setTimeout(() => { this.frame = null; this.later(); }, BUSY_MS);
     });
   }
 
@@ -150,7 +162,8 @@ export class Stream {
     if (!this.incoming.length) return;
     const came = this.incoming;
     this.incoming = [];
-    this.arrived += came.length;
+    // What was there before the page is no news.
+    this.arrived += came.filter((entry) => Date.now() - entry.at < 5000).length;
     let ordered = true;
     for (const entry of came) {
       ordered &&= !(this.entries.length && entry.at < this.entries.at(-1).at);
@@ -309,15 +322,13 @@ export class Stream {
     empty.hidden = this.view.length > 0;
     if (this.view.length) return;
     const filtered = this.entries.length > 0;
-    const text = filtered ? 'Nothing that happened fits the filter.'
-      : this.waiting.length ? 'Nothing yet. The process waits for:'
-        : 'All quiet: nothing has happened yet. Change something in the cluster, and it stands here.';
-    const key = text + this.waiting.join('\n');
-    if (empty.dataset.key === key) return;
-    empty.dataset.key = key;
+    const said = filtered ? 'Nothing that happened fits the filter.'
+      : this.waiting ? 'Nothing yet: the process is coming up. What happens will stand here by itself.'
+        : 'All quiet. Change something in the cluster, and it stands here a moment later.';
+    if (empty.dataset.said === said) return;
+    empty.dataset.said = said;
     const clear = h('button', { type: 'button', onclick: () => this.clear() }, 'Show everything');
-    const list = h('ul', {}, ...this.waiting.map((what) => h('li', {}, what)));
-    empty.replaceChildren(h('p', {}, text), ...(filtered ? [clear] : this.waiting.length ? [list] : []));
+    empty.replaceChildren(icon(filtered ? 'search' : 'wait'), h('p', {}, said), filtered ? clear : '');
   }
 
   clear() {

@@ -1,5 +1,5 @@
 // The page in a real browser. Takes its expectations as JSON in $PAGE (url, chromium, screenshots, namespace, and which parts
-// to check), speaks with whoever started it by lines: "do change|outage|return" on stdout asks for something to be done, "done <words>" on
+// to check), speaks with whoever started it by lines: "do change|edit|outage|return" on stdout asks for something to be done, "done <words>" on
 // stdin says that it is done, and by which words it is seen on the page. Ends with 0 when everything held; else says what did not.
 
 import { chromium } from 'playwright-core';
@@ -36,7 +36,11 @@ async function open(scheme, width, height, options = {}) {
   const page = await context.newPage();
   page.problems = [];
   page.strangers = [];
-  page.on('console', (message) => { if (['error', 'warning'].includes(message.type())) page.problems.push(message.text()); });
+  page.on('console', (message) => {
+    // An object that was deleted meanwhile is no fault, but the browser writes every 404 to the console.
+    const gone = message.text().includes('404') && message.location().url.includes('/api/v1/objects/');
+    if (['error', 'warning'].includes(message.type()) && !gone) page.problems.push(message.text());
+  });
   page.on('pageerror', (error) => page.problems.push(String(error)));
   page.on('request', (request) => { if (new URL(request.url()).origin !== new URL(want.url).origin) page.strangers.push(request.url()); });
   await page.goto(want.url);
@@ -135,6 +139,14 @@ async function pauses(page) {
   await until('then it is shown', () => newest(page, words));
 }
 
+async function every(page) {
+  await page.locator('#every').click();
+  await until('the page is live again with every change', async () => (await page.getAttribute('#connection', 'data-state')) === 'live');
+  const words = await ask('edit');
+  await until('a change without a sentence of its own is shown when asked for', () => newest(page, words));
+  await page.locator('#every').click();
+}
+
 async function heals(page) {
   const row = `.actor[data-id="${want.kill}"]`;
   const restarts = async () => Number(await text(page, `${row} .restarts b`));
@@ -180,6 +192,7 @@ try {
   if (want.change) {
     await changes(dark);
     await pauses(dark);
+    await every(dark);
   }
   if (want.kill) await heals(dark);
   await keyboard(dark);

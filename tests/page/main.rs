@@ -74,6 +74,11 @@ impl Stage {
                 self.cluster.deploy("shop", &name, "registry.local/proof:1", 1, 1, "kubectl");
                 Ok(name)
             }
+            "edit" => {
+                let map = serde_json::json!({"kind": "ConfigMap", "apiVersion": "v1", "metadata": {}, "data": {"LOG_LEVEL": "trace"}});
+                self.cluster.put("configmaps", "shop", "web-config", "kubectl", &map);
+                Ok("configmap web-config version".into())
+            }
             "outage" => {
                 self.running.take().map(|running| running.shutdown());
                 Ok(String::new())
