@@ -3,12 +3,16 @@
 /** More than this is shown without colour: nobody reads it, and the browser would labour. */
 const PLAIN_FROM = 300_000;
 
-const NEEDS_QUOTES = /^$|^[\s\-?:,[\]{}#&*!|>'"%@`]|[:]\s|\s#|:$|\s$|^(true|false|yes|no|on|off|null|~)$|^[-+.\d][\d._eExXoO+:-]*$/i;
+const NEEDS_QUOTES = /^$|^[\s\-?:,[\]{}#&*!|>'"%@`]|[:]\s|\s#|:$|\s$|^(true|false|yes|no|on|off|null|~|=|<<|[-+]?\.(nan|inf))$|^[-+.\d][\d._eExXoO+:-]*$/i;
+
+// YAML takes these for line breaks, or not at all.
+const UNPRINTABLE = /[\u0000-\u001f\u007f-\u009f\u2028\u2029\ufeff]/;
+const escaped = (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`;
 
 function scalar(value) {
   if (typeof value !== 'string') return String(value);
-  // eslint-disable-next-line no-control-regex
-  return NEEDS_QUOTES.test(value) || /[\u0000-\u001f\u007f]/.test(value) ? JSON.stringify(value) : value;
+  if (!NEEDS_QUOTES.test(value) && !UNPRINTABLE.test(value)) return value;
+  return JSON.stringify(value).replace(/[\u007f-\u009f\u2028\u2029\ufeff]/g, escaped);
 }
 
 function lines(value, indent, out) {
@@ -31,7 +35,7 @@ function lines(value, indent, out) {
     if (item !== null && typeof item === 'object' && Object.keys(item).length) {
       out.push(name);
       lines(item, Array.isArray(item) ? indent : indent + 2, out);
-    } else if (typeof item === 'string' && item.includes('\n') && !/[\u0000-\u0009\u000b-\u001f]/.test(item) && !/^\s|\s$/.test(item.replace(/\n$/, ''))) {
+    } else if (typeof item === 'string' && item.includes('\n') && !UNPRINTABLE.test(item.replaceAll('\n', '')) && !/^\s|\s$/.test(item.replace(/\n$/, ''))) {
       out.push(`${name} |${item.endsWith('\n') ? '' : '-'}`);
       for (const line of item.replace(/\n$/, '').split('\n')) out.push(line ? `${pad}  ${line}` : '');
     } else {
