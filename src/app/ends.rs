@@ -7,7 +7,7 @@ use crate::kubernetes::client::{Access, AccessError, Cluster, Mode};
 use crate::log::Log;
 use crate::log::embedded::{EmbeddedConfig, EmbeddedLog, Sync};
 use crate::log::kafka::{KafkaConfig, KafkaLog};
-use crate::sandbox;
+use crate::sandbox::{self, SandboxError};
 use crate::settings::{ClusterMode, EmbeddedSync, Loaded, LogEngine, Settings};
 use std::sync::Arc;
 
@@ -94,6 +94,24 @@ pub fn open_log(loaded: &Loaded) -> Result<Arc<dyn Log>, StartError> {
         }
         LogEngine::Memory => Ok(Arc::new(crate::log::memory::MemoryLog::default())),
     }
+}
+
+/// The API server of our own, where the settings ask for one. It is served on that runtime, which outlives every arbiter.
+pub async fn start_sandbox(
+    settings: &Settings,
+    io: &tokio::runtime::Handle,
+) -> Result<Option<sandbox::Sandbox>, StartError> {
+    if settings.cluster.mode != ClusterMode::Sandbox {
+        return Ok(None);
+    }
+    let options = sandbox::SandboxOptions { listen: settings.sandbox.listen, dir: settings.sandbox_dir() };
+    let started = io.spawn(sandbox::Sandbox::start(options)).await.map_err(|e| StartError::System(e.to_string()))?;
+    let sandbox = started.map_err(|e| match e {
+        SandboxError::Listen(_) => StartError::Listen(e.to_string()),
+        SandboxError::Directory(_) => StartError::Refused(e.to_string()),
+    })?;
+    tracing::info!(url = sandbox.url(), kubeconfig = %sandbox.kubeconfig().display(), "the sandbox cluster is up");
+    Ok(Some(sandbox))
 }
 
 /// The client of the API server that the settings name. Does not contact it.

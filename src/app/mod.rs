@@ -263,13 +263,14 @@ async fn run(
         brought = bringup::bring_up(&settings, source, &shared) => brought,
         _ = ended.recv() => return 0,
     };
-    let up = match brought {
+    let mut up = match brought {
         Ok(up) => up,
         Err(e) => {
             tracing::error!("{e}");
             return e.exit_code();
         }
     };
+    let sandbox = up.sandbox.take();
     let mut arbiters = Arbiters::shared(io.clone());
     let supervisor = match wiring::wire(&settings, &shared, up, &mut arbiters) {
         Ok(supervisor) => supervisor,
@@ -288,6 +289,9 @@ async fn run(
         }
     };
     let clean = end_in_order(supervisor, arbiters, settings.supervision.shutdown_deadline).await;
+    if let Some(sandbox) = sandbox {
+        sandbox.stop().await;
+    }
     if clean || code != 0 { code } else { 72 }
 }
 

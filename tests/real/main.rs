@@ -1,6 +1,7 @@
-//! The product on real parts: a real kube-apiserver with etcd and controllers, and a real Kafka.
+//! The product between real parts (a real kube-apiserver with etcd and controllers, a real Kafka), and between those of a
+//! laptop (the sandbox, the embedded log): the same trials.
 //!
-//! Without Go, Maven or Java these trials are skipped, loudly and counted; with `CI=true` that is a failure.
+//! Without Go, Maven or Java the trials on real parts are skipped, loudly and counted; with `CI=true` that is a failure.
 
 // Seeds, counts and skips are for whoever reads the run.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
@@ -8,7 +9,9 @@
 mod chaos;
 mod checker;
 mod end_to_end;
+mod first_command;
 mod kit;
+mod laptop;
 mod restart;
 
 use libtest_mimic::{Arguments, Trial};
@@ -24,23 +27,30 @@ fn main() {
         .map(|missing| missing.to_string())
         .collect();
     let skip = !missing.is_empty() && !testbed::must_not_skip();
-    let parts: Arc<OnceLock<kit::Parts>> = Arc::default();
-    let trial = |(group, (name, run)): (&str, kit::Trial)| {
-        let parts = parts.clone();
-        Trial::test(format!("{group}::{name}"), move || {
-            run(parts.get_or_init(kit::Parts::start));
+    let groups = [("end_to_end", end_to_end::TRIALS), ("restart", restart::TRIALS), ("chaos", chaos::TRIALS)];
+    let all = || groups.into_iter().flat_map(|(group, trials)| trials.iter().map(move |trial| (group, *trial)));
+    let trial = |ends: &Arc<OnceLock<kit::Parts>>, start: fn() -> kit::Parts, place: &str, (group, (name, _, run))| {
+        let (ends, run): (_, fn(&kit::Parts)) = (ends.clone(), run);
+        Trial::test(format!("{place}{group}::{name}"), move || {
+            run(ends.get_or_init(start));
             Ok(())
         })
-        .with_ignored_flag(skip)
     };
-    let groups = [("end_to_end", end_to_end::TRIALS), ("restart", restart::TRIALS), ("chaos", chaos::TRIALS)];
-    let trials =
-        groups.into_iter().flat_map(|(group, trials)| trials.iter().map(move |t| (group, *t))).map(trial).collect();
+    let (real, laptop): (Arc<OnceLock<kit::Parts>>, Arc<OnceLock<kit::Parts>>) = Default::default();
+    let mut trials: Vec<Trial> = all().map(|t| trial(&real, kit::Parts::real, "", t).with_ignored_flag(skip)).collect();
+    trials
+        .extend(all().filter(|t| t.1.1 == kit::Where::Both).map(|t| trial(&laptop, kit::Parts::laptop, "laptop::", t)));
+    trials.extend(first_command::TRIALS.iter().map(|(name, run)| {
+        Trial::test(format!("first_command::{name}"), || {
+            run();
+            Ok(())
+        })
+    }));
     let conclusion = libtest_mimic::run(&arguments, trials);
     if skip {
         eprintln!("SKIPPED {} trials on real parts: {}", conclusion.num_ignored, missing.join("; "));
     }
-    // Ends the API server and the broker: a static would leave that to chance.
-    drop(parts);
+    // Ends the API servers and the broker: a static would leave that to chance.
+    drop((real, laptop));
     conclusion.exit();
 }
