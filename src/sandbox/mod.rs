@@ -3,6 +3,18 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+mod object;
+mod origin;
+mod resource;
+mod state;
+mod status;
+
+pub use object::{Encoded, Object, text_at};
+pub use origin::Origin;
+pub use resource::Resource;
+pub use state::{Change, Deleted, Deletion, Listed, Operation, Part, Propagation, State, Watch, Write};
+pub use status::{Cause, Status};
+
 /// Name of the kubeconfig in the sandbox's directory.
 pub const KUBECONFIG: &str = "kubeconfig";
 
