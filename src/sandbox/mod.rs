@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+pub mod controllers;
 mod object;
 mod origin;
 mod resource;
