@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use tokio::task::AbortHandle;
 
+pub mod controllers;
 mod faults;
 mod http;
 mod journal;
