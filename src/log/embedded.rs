@@ -33,8 +33,8 @@ use crate::domain::topic::TopicSpec;
 use futures_util::future::BoxFuture;
 use producer::EmbeddedProducer;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 pub use tend::Cleaned;
 use tokio::sync::oneshot;
@@ -64,8 +64,8 @@ pub enum Sync {
     Process,
 }
 
-/// The log. Clones are the same log; the last one that is dropped writes what waits, closes the log and gives the directory
-/// free before it returns. Producers that are still there then take nothing more, and readers end.
+/// The log. Clones are the same log; the last one that is dropped closes it as [`Log::close`] does: what waits is
+/// written and the directory is free before it returns. Producers that are still there then take nothing more, and readers end.
 #[derive(Clone)]
 pub struct EmbeddedLog {
     owner: Arc<Owner>,
@@ -73,7 +73,7 @@ pub struct EmbeddedLog {
 
 struct Owner {
     core: Arc<Core>,
-    threads: Vec<JoinHandle<()>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl EmbeddedLog {
@@ -86,14 +86,14 @@ impl EmbeddedLog {
             });
         }
         let core = Core::open(config)?;
-        let mut owner = Owner { core: core.clone(), threads: Vec::new() };
+        let owner = Owner { core: core.clone(), threads: Mutex::default() };
         for (name, run) in [("log-writer", writer::run as fn(&Core)), ("log-tender", tend::run)] {
             let core = core.clone();
             let thread = std::thread::Builder::new()
                 .name(name.into())
                 .spawn(move || run(&core))
                 .map_err(|error| LogError::Refused(format!("no thread for the embedded log: {error}")))?;
-            owner.threads.push(thread);
+            lock(&owner.threads).push(thread);
         }
         Ok(Self { owner: Arc::new(owner) })
     }
@@ -124,13 +124,14 @@ impl EmbeddedLog {
     }
 }
 
-impl Drop for Owner {
-    fn drop(&mut self) {
+impl Owner {
+    /// Writes what waits and gives the directory free. Idempotent.
+    fn close(&self) {
         let core = &self.core;
         core.inbox.close();
         core.closed.store(true, Ordering::Release);
         core.sealed.ring();
-        for thread in self.threads.drain(..) {
+        for thread in lock(&self.threads).drain(..) {
             // A receiver of reports may have held the last clone: a thread does not wait for itself.
             if thread.thread().id() != std::thread::current().id() && thread.join().is_err() {
                 tracing::error!(log = core.at, "a thread of the log has panicked");
@@ -138,6 +139,12 @@ impl Drop for Owner {
         }
         core.grown.ring();
         drop(lock(&core.directory).take());
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 
@@ -162,6 +169,10 @@ fn off_thread<T: Send + 'static>(
 }
 
 impl Log for EmbeddedLog {
+    fn close(&self) {
+        self.owner.close();
+    }
+
     fn engine(&self) -> &'static str {
         "embedded"
     }

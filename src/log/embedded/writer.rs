@@ -77,6 +77,8 @@ fn write(core: &Core, group: Vec<Item>) -> bool {
         // The appends themselves may still succeed; if not, they say so.
         tracing::warn!(log = core.at, %error, "a journal could not be sorted");
     }
+    #[cfg(feature = "testing")]
+    crate::testing::wait_while_the_embedded_log_is_held();
     let records: Vec<(Place, Source<'_>)> = group.iter().map(|item| (item.place, Source::Out(&item.record))).collect();
     match core.append(&records) {
         Ok(offsets) => {
