@@ -60,13 +60,19 @@ function ends({ cluster, log }) {
   document.title = named?.[1] ? `${named[1]} · agent-events` : 'agent-events';
 }
 
+/** A path is told by its end, anything else by its beginning. */
+function shortened(remark) {
+  if (remark.length <= 28) return remark;
+  return remark.includes('/') ? `…${remark.slice(-26)}` : `${remark.slice(0, 8)}…`;
+}
+
 function end(id, name, remark = '') {
   const node = byId(id);
   const key = `${name} ${remark}`;
   if (node.dataset.key === key) return;
   node.dataset.key = key;
   node.title = key.trim();
-  node.replaceChildren(h('b', {}, name), ...(remark ? [h('span', {}, remark.length > 24 ? `${remark.slice(0, 8)}…` : remark)] : []));
+  node.replaceChildren(h('b', {}, name), ...(remark ? [h('span', {}, shortened(remark))] : []));
 }
 
 /** What is away, or what a starting process waits for. */

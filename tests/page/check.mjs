@@ -30,9 +30,9 @@ async function ask(what) {
 const browser = await chromium.launch({ executablePath: want.chromium, args: ['--no-sandbox', '--disable-dev-shm-usage'] });
 
 /** A page in one scheme and size; what it writes to its console and whom it asks is kept. */
-async function open(scheme, width, height, options = {}) {
+async function open(scheme, width, height, options = {}, url = want.url) {
   const context = await browser.newContext({ colorScheme: scheme, viewport: { width, height }, ...options });
-  await context.grantPermissions(['clipboard-read', 'clipboard-write'], { origin: new URL(want.url).origin });
+  await context.grantPermissions(['clipboard-read', 'clipboard-write'], { origin: new URL(url).origin });
   const page = await context.newPage();
   page.problems = [];
   page.strangers = [];
@@ -42,8 +42,8 @@ async function open(scheme, width, height, options = {}) {
     if (['error', 'warning'].includes(message.type()) && !gone) page.problems.push(message.text());
   });
   page.on('pageerror', (error) => page.problems.push(String(error)));
-  page.on('request', (request) => { if (new URL(request.url()).origin !== new URL(want.url).origin) page.strangers.push(request.url()); });
-  await page.goto(want.url);
+  page.on('request', (request) => { if (new URL(request.url()).origin !== new URL(url).origin) page.strangers.push(request.url()); });
+  await page.goto(url);
   return page;
 }
 
@@ -186,7 +186,21 @@ async function themes(page) {
   hold('the scheme can be chosen and is kept', before !== after && (await background()) === after, `${before} ${after}`);
 }
 
+async function waits() {
+  for (const scheme of ['dark', 'light']) {
+    const page = await open(scheme, 1280, 900, {}, want.young);
+    const name = `${scheme}, coming up`;
+    await until(`${name}: the page says what it waits for`, async () => (await text(page, '#notice')).includes('Coming up'));
+    await until(`${name}: and where entries will stand`, async () => (await text(page, '#empty')).includes('coming up'));
+    await accessible(page, name);
+    await shot(page, `coming-up-${scheme}`, false);
+    await quiet(page, name);
+    await page.context().close();
+  }
+}
+
 try {
+  if (want.young) await waits();
   const dark = await open('dark', 1280, 900);
   await lives(dark);
   if (want.change) {

@@ -3,14 +3,19 @@
 //! `PAGE_DEMO=8080 cargo test --test page` serves it there instead, with a life of its own, until its input ends: to look at
 //! while working on `web/`. `PAGE_DEMO_RATE` is what happens a second (default 4).
 
+// Skips are for whoever reads the run.
+#![allow(clippy::print_stderr)]
+
 mod cluster;
 
 use agent_events::app::{self, Ends, Running};
+use agent_events::http::{self, Faces};
 use agent_events::log::memory::MemoryLog;
 use agent_events::settings::{self, Sources};
 use cluster::{Cluster, Life};
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
@@ -92,6 +97,17 @@ impl Stage {
     }
 }
 
+/// A process that is not up yet and never will be: the address of its page.
+fn young(io: &tokio::runtime::Runtime) -> SocketAddr {
+    let listener = http::bind(SocketAddr::from(([127, 0, 0, 1], 0)), "http.api").expect("a free port");
+    let addr = listener.local_addr().expect("it listens");
+    let faces = Faces::default();
+    faces.board.set_state("connecting");
+    faces.board.degrade("the API server", Some("https://10.0.0.1:6443/: connection refused".into()));
+    io.spawn(http::serve(listener, http::api_router(faces), std::future::pending()));
+    addr
+}
+
 /// What is needed to look at a page, or what is missing for it.
 fn browser() -> Result<PathBuf, String> {
     let chromium = std::env::var_os("CHROMIUM").map_or_else(|| PathBuf::from("/usr/bin/chromium"), PathBuf::from);
@@ -122,10 +138,12 @@ fn the_page_lives_heals_and_is_accessible(chromium: &Path) -> Result<(), Failed>
     let api = running.api_addr().to_string();
     running.ready(Duration::from_secs(30)).map_err(|missing| format!("not ready: {missing:?}"))?;
     (0..60).for_each(|_| life.go_on());
+    let io = tokio::runtime::Runtime::new()?;
+    let young = young(&io);
     let mut stage = Stage { cluster, log, running: Some(running), api: api.clone(), changes: 0 };
     let screenshots = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap_or(Path::new("target")).join("page");
     let page = serde_json::json!({
-        "url": format!("http://{api}/"), "chromium": chromium, "screenshots": screenshots, "change": true,
+        "url": format!("http://{api}/"), "young": format!("http://{young}/"), "chromium": chromium, "screenshots": screenshots, "change": true,
         "kill": "watcher/pods", "outage": true,
     });
     let mut check = Command::new("node");
