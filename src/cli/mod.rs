@@ -11,6 +11,7 @@ mod columns;
 pub mod config_cmd;
 mod connect;
 mod failure;
+mod generate;
 mod get;
 mod kinds;
 mod output;
@@ -64,6 +65,7 @@ fn dispatch(cli: Cli, out: &mut Out) -> Result<u8, Failure> {
     match command {
         Command::Run(run) => run::run(&global, run),
         Command::Config(command) => config(&global, command, out),
+        Command::Generate(command) => generate::generate(&global, command, out),
         Command::Version { output } => version(output, out),
         other => runtime()?.block_on(ask(&global, other, out)),
     }
@@ -78,7 +80,7 @@ async fn ask(global: &Global, command: Command, out: &mut Out) -> Result<u8, Fai
         Command::Watch(watch) => watch::watch(&Server::parse(&global.server)?, watch, out).await,
         Command::Tail(tail) => tail::tail(global, tail, out).await,
         Command::Actors(command) => actors::actors(&Server::parse(&global.server)?, command, out).await,
-        Command::Run(_) | Command::Config(_) | Command::Version { .. } => Ok(0),
+        Command::Run(_) | Command::Config(_) | Command::Generate(_) | Command::Version { .. } => Ok(0),
     }
 }
 

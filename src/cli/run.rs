@@ -4,7 +4,7 @@ use super::args::{Global, Run};
 use super::connect;
 use super::failure::Failure;
 use crate::app;
-use crate::settings::{FlagOverride, LogFormat, ObserveSettings};
+use crate::settings::{LogFormat, ObserveSettings};
 use std::io::IsTerminal as _;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::FmtSpan;
@@ -14,18 +14,7 @@ const QUIET: &str = "kube_client=error";
 
 /// Runs until a signal or an end of its own; the exit code.
 pub fn run(global: &Global, run: Run) -> Result<u8, Failure> {
-    let mut flags = Vec::new();
-    if !run.namespace.is_empty() {
-        flags.push(FlagOverride::namespaces(run.namespace));
-    }
-    if run.all_namespaces {
-        flags.push(FlagOverride::all_namespaces());
-    }
-    if !run.resources.is_empty() {
-        flags.push(FlagOverride::resources(run.resources));
-    }
-    flags.extend(run.poll_interval.map(FlagOverride::poll_interval));
-    let loaded = connect::settings(global, flags)?;
+    let loaded = connect::settings(global, run.watched.overrides())?;
     log_to_stderr(&loaded.settings.observe)?;
     let options = app::Options { require_healthy: run.require_healthy };
     Ok(app::start(loaded, options)?.wait())
