@@ -393,7 +393,15 @@ fn the_shipped_base_is_what_generate_kustomize_writes() {
     };
     let shipped = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/kustomize/base");
     let remedy = "agent-events generate kustomize --to deploy/kustomize/base";
-    assert_eq!(files(&to), files(&shipped), "deploy/ differs from the code; mend it by `{remedy}`");
+    let (made, shipped) = (files(&to), files(&shipped));
+    assert_eq!(made.keys().collect::<Vec<_>>(), shipped.keys().collect::<Vec<_>>());
+    for (name, text) in &made {
+        assert!(shipped[name] == *text, "deploy/kustomize/base/{name} differs from the code; mend it by `{remedy}`");
+    }
+    let terraform = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("deploy/terraform/modules/kafka_k8s_monitor/manifests/production.toml");
+    let copy = std::fs::read_to_string(&terraform).expect("UTF-8");
+    assert!(copy == made["production.toml"], "{} is no copy of config/production.toml", terraform.display());
 }
 
 #[test]

@@ -127,6 +127,8 @@ impl Parts {
             let records = dump(&self.kafka.bootstrap(), &format!("{prefix}k8s-configmaps"));
             records.into_iter().find(|record| record.key.ends_with(&key))
         });
+        // Not by a list: the right to watch is there and used.
+        assert_eq!(record.source("observed"), Some("watch"), "{record:?}");
         self.api("DELETE", &format!("/api/v1/namespaces/{namespace}/configmaps/{name}"), &Value::Null);
         record
     }
