@@ -4,7 +4,12 @@
 //! need not, [`DIFFERENCES`] says why: a difference that is not listed fails, and so does a listed one that is none.
 
 pub mod api;
+mod deleting;
 mod listing;
+mod patching;
+mod selecting;
+mod watching;
+mod writing;
 
 use crate::kit::{Ends, Parts};
 use api::Api;
@@ -24,7 +29,10 @@ const DIFFERENCES: &[(&str, &str)] = &[];
 
 /// All cases.
 pub fn all() -> impl Iterator<Item = Case> {
-    [listing::CASES].into_iter().flatten().copied()
+    [listing::CASES, selecting::CASES, watching::CASES, writing::CASES, patching::CASES, deleting::CASES]
+        .into_iter()
+        .flatten()
+        .copied()
 }
 
 /// Runs a case between these ends.

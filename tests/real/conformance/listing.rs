@@ -248,19 +248,13 @@ fn a_list_at_a_version_and_with_a_limit_is_exact(api: &Api<'_>) {
 }
 
 fn a_list_at_a_version_to_come_is_refused_as_too_large(api: &Api<'_>) {
-    let future = "9999999";
     for path in [
-        format!("/api/v1/pods?resourceVersion={future}&resourceVersionMatch=NotOlderThan"),
-        format!("/api/v1/events?resourceVersion={future}&resourceVersionMatch=Exact"),
+        "/api/v1/pods?resourceVersion=9999999&resourceVersionMatch=NotOlderThan",
+        "/api/v1/events?resourceVersion=9999999&resourceVersionMatch=Exact",
     ] {
-        let status = api.get(&path).refused_with(504, "Timeout");
-        assert_like(
-            &status["details"],
-            &json!({
-                "causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}],
-                "retryAfterSeconds": 1,
-            }),
-        );
+        let status = api.get(path).refused_with(504, "Timeout");
+        let cause = json!({"reason": "ResourceVersionTooLarge", "message": "Too large resource version"});
+        assert_like(&status["details"]["causes"], &json!([cause]));
         let message = status["message"].as_str().expect("a message");
         assert!(message.starts_with("Timeout: Too large resource version: 9999999, current: "), "{message}");
     }
