@@ -5,6 +5,9 @@
 
 pub mod api;
 mod deleting;
+mod discovering;
+mod forms;
+mod kinds;
 mod listing;
 mod patching;
 mod selecting;
@@ -29,10 +32,18 @@ const DIFFERENCES: &[(&str, &str)] = &[];
 
 /// All cases.
 pub fn all() -> impl Iterator<Item = Case> {
-    [listing::CASES, selecting::CASES, watching::CASES, writing::CASES, patching::CASES, deleting::CASES]
-        .into_iter()
-        .flatten()
-        .copied()
+    let groups = [
+        listing::CASES,
+        selecting::CASES,
+        watching::CASES,
+        writing::CASES,
+        patching::CASES,
+        deleting::CASES,
+        forms::CASES,
+        discovering::CASES,
+        kinds::CASES,
+    ];
+    groups.into_iter().flatten().copied()
 }
 
 /// Runs a case between these ends.

@@ -257,6 +257,7 @@ fn a_strategic_patch_deletes_by_directive(api: &Api<'_>) {
         ]}),
     );
     assert_eq!(spec["containers"][0]["env"], json!([{"name": "Z", "value": "0"}]));
+    api.patch(&path, MERGE, &json!({"metadata": {"labels": {"first": "that"}}})).ok();
     let patched =
         api.patch(&path, STRATEGIC, &json!({"metadata": {"labels": {"$patch": "replace", "only": "this"}}})).ok();
     assert_eq!(patched["metadata"]["labels"], json!({"only": "this"}));
@@ -269,7 +270,7 @@ fn a_strategic_patch_sets_the_order_of_elements(api: &Api<'_>) {
         &path,
         json!({
             "$setElementOrder/containers": [{"name": "side"}, {"name": "first"}, {"name": "main"}],
-            "containers": [{"name": "first", "image": "image:0"}, {"name": "side", "image": "image:2"}],
+            "containers": [{"name": "side", "image": "image:2"}, {"name": "first", "image": "image:0"}],
         }),
     );
     let order: Vec<_> = spec["containers"].as_array().expect("them").iter().map(|c| c["name"].clone()).collect();

@@ -106,7 +106,7 @@ fn an_invalid_name_is_refused(api: &Api<'_>) {
     api.post("/api/v1/namespaces", &json!({"metadata": {"name": "a.b"}})).refused_with(422, "Invalid");
     api.post(
         &format!("/api/v1/namespaces/{ns}/services"),
-        &json!({"metadata": {"name": "1a"}, "spec": {"ports": [{"port": 1}]}}),
+        &json!({"metadata": {"name": "A"}, "spec": {"ports": [{"port": 1}]}}),
     )
     .refused_with(422, "Invalid");
 }
@@ -211,7 +211,7 @@ fn a_body_that_is_too_large_is_refused(api: &Api<'_>) {
     api.post(&path, &body).refused(413, "RequestEntityTooLarge", "Request entity too large: limit is 3145728");
     let body = json!({"metadata": {"name": "a"}, "data": {"a": "x".repeat((1 << 20) + 1)}});
     let status = api.post(&path, &body).refused_with(422, "Invalid");
-    assert_like(&status["details"]["causes"][0], &json!({"reason": "FieldValueTooLong", "field": ""}));
+    assert_like(&status["details"]["causes"][0], &json!({"reason": "FieldValueTooLong"}));
 }
 
 fn a_version_in_a_new_object_is_refused(api: &Api<'_>) {
@@ -325,7 +325,7 @@ fn a_dry_create_leaves_nothing(api: &Api<'_>) {
 fn an_object_can_be_created_in_yaml(api: &Api<'_>) {
     let ns = api.namespace();
     let path = format!("/api/v1/namespaces/{ns}/configmaps");
-    let body = "kind: ConfigMap\napiVersion: v1\nmetadata:\n  name: y\ndata:\n  k: |\n    two\n    lines\n";
+    let body = "kind: ConfigMap\napiVersion: v1\nmetadata:\n  name: in-yaml\ndata:\n  k: |\n    two\n    lines\n";
     let answer =
         api.ask(Ask { method: "POST", path: &path, content: "application/yaml", body: body.into(), ..Ask::default() });
     assert_eq!(answer.created()["data"]["k"], "two\nlines\n");
