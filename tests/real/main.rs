@@ -55,7 +55,7 @@ fn main() {
         let name = format!("conformance::{}", case.0);
         let run = || -> Run { Box::new(move |parts| conformance::run(parts, case)) };
         trials.push(on_real(name.clone(), run()).with_ignored_flag(skip(&kubernetes)));
-        trials.push(on_laptop(name, run()));
+        trials.push(on_laptop(name, run()).with_ignored_flag(conformance::is_for_later(case.0)));
     }
     // The laptop's trials last, and each end's together, as they share what they started.
     trials.sort_by_key(|trial| trial.name().starts_with("laptop::"));

@@ -56,6 +56,8 @@ pub struct Answer {
     pub json: Value,
     /// What was asked, for messages.
     asked: String,
+    /// Whether a real API server said it.
+    real: bool,
 }
 
 impl<'p> Api<'p> {
@@ -143,7 +145,8 @@ impl<'p> Api<'p> {
             let body = body.unwrap_or_else(|e| panic!("{asked}: the body broke off: {e}")).to_bytes();
             let text = String::from_utf8(body.into()).expect("UTF-8");
             let json = serde_json::from_str(&text).unwrap_or(Value::Null);
-            Answer { status, content_type: content_type.unwrap_or_default(), text, json, asked }
+            let content_type = content_type.unwrap_or_default();
+            Answer { status, content_type, text, json, asked, real: self.is_real() }
         })
     }
 
@@ -210,11 +213,22 @@ impl Answer {
         self.json
     }
 
-    /// A refusal: a whole Status of that code, reason (empty: none) and message.
+    /// A refusal: a whole Status of that code, reason (empty: none) and message. For words that clients match on.
     #[track_caller]
     pub fn refused(self, code: u16, reason: &str, message: &str) -> Value {
         let status = self.refused_with(code, reason);
         assert_eq!(status["message"], message, "{status}");
+        status
+    }
+
+    /// A refusal whose words are for people: they begin so on a real server. The sandbox says the same in words of its own,
+    /// which name the remedy; code, reason, causes and details are equal.
+    #[track_caller]
+    pub fn refused_saying(self, code: u16, reason: &str, begins: &str) -> Value {
+        let real = self.real;
+        let status = self.refused_with(code, reason);
+        let message = status["message"].as_str().expect("a message");
+        assert!(!real || message.starts_with(begins), "{message}");
         status
     }
 
@@ -231,6 +245,7 @@ impl Answer {
         }
         assert_like(&self.json, &shape);
         assert!(self.json["metadata"].is_object(), "a Status has metadata: {}", self.text);
+        assert!(self.json["message"].as_str().is_some_and(|words| !words.is_empty()), "{}", self.text);
         self.json
     }
 }

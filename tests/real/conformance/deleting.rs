@@ -94,13 +94,13 @@ fn a_precondition_that_does_not_hold_conflicts(api: &Api<'_>) {
         "Operation cannot be fulfilled on ConfigMap \"a\": the UID in the precondition (x) does not match the UID in record \
          ({uid}). The object might have been deleted and then recreated"
     );
-    api.delete(&path, &json!({"preconditions": {"uid": "x"}})).refused(409, "Conflict", &message);
+    api.delete(&path, &json!({"preconditions": {"uid": "x"}})).refused_saying(409, "Conflict", &message);
     let message = format!(
         "Operation cannot be fulfilled on ConfigMap \"a\": the ResourceVersion in the precondition (1) does not match the \
          ResourceVersion in record ({}). The object might have been modified",
         version_of(&made)
     );
-    api.delete(&path, &json!({"preconditions": {"resourceVersion": "1"}})).refused(409, "Conflict", &message);
+    api.delete(&path, &json!({"preconditions": {"resourceVersion": "1"}})).refused_saying(409, "Conflict", &message);
     api.get(&path).ok();
 }
 
@@ -173,7 +173,7 @@ fn a_collection_is_deleted_by_selector(api: &Api<'_>) {
     assert_eq!(names(&deleted), ["a", "c"]);
     assert_eq!(names(&api.get(&path).ok()), ["b"]);
     let answer = api.delete(&format!("{path}?labelSelector=a%3D%3D%3D"), &Value::Null);
-    answer.refused(400, "BadRequest", "unable to parse requirement: found '=', expected: identifier");
+    answer.refused_saying(400, "BadRequest", "unable to parse requirement: found '=', expected: identifier");
     api.delete(&path, &Value::Null).ok();
     assert_eq!(names(&api.get(&path).ok()), [""; 0]);
 }
@@ -282,11 +282,11 @@ fn options_that_make_no_sense_are_refused(api: &Api<'_>) {
     let path = format!("/api/v1/namespaces/{ns}/configmaps/a");
     let message = "DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Unsupported value: \"Foo\": supported values: \
                    \"Foreground\", \"Background\", \"Orphan\", \"nil\"";
-    api.delete(&path, &json!({"propagationPolicy": "Foo"})).refused(422, "Invalid", message);
+    api.delete(&path, &json!({"propagationPolicy": "Foo"})).refused_saying(422, "Invalid", message);
     let message = "DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Invalid value: \"Foreground\": \
                    orphanDependents and deletionPropagation cannot be both set";
     let both = json!({"propagationPolicy": "Foreground", "orphanDependents": true});
-    api.delete(&path, &both).refused(422, "Invalid", message);
+    api.delete(&path, &both).refused_saying(422, "Invalid", message);
     api.get(&path).ok();
 }
 

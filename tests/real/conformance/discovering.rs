@@ -181,7 +181,7 @@ fn health_is_a_word(api: &Api<'_>) {
 }
 
 fn an_unknown_path_is_not_found(api: &Api<'_>) {
-    for path in ["/nope", "/nope/v1/pods"] {
+    for path in ["/nope", "/nope/v1/pods", "/apis/nope.example.com/v1", "/apis/nope.example.com/v1/nopes"] {
         let answer = api.get(path);
         assert_eq!((answer.status, answer.text.trim()), (404, "404 page not found"), "{path}");
         assert_eq!(answer.content_type, "text/plain; charset=utf-8");
@@ -196,8 +196,6 @@ fn an_unknown_resource_is_not_found(api: &Api<'_>) {
         "/api/v1/namespaces/default/pods/a/nope",
         "/apis/apps/v1/nopes",
         "/apis/apps/v2",
-        "/apis/nope.example.com/v1",
-        "/apis/nope.example.com/v1/nopes",
     ] {
         let message = "the server could not find the requested resource";
         let status = api.get(path).refused(404, "NotFound", message);

@@ -121,7 +121,8 @@ fn a_scale_that_is_impossible_is_refused(api: &Api<'_>) {
     let path = format!("{}/scale", workload(api, "deployments"));
     let message =
         "Scale.autoscaling \"w\" is invalid: spec.replicas: Invalid value: -2: must be greater than or equal to 0";
-    api.patch(&path, MERGE, &json!({"spec": {"replicas": -2}})).refused(422, "Invalid", message);
+    let status = api.patch(&path, MERGE, &json!({"spec": {"replicas": -2}})).refused_saying(422, "Invalid", message);
+    assert_like(&status["details"], &json!({"causes": [{"reason": "FieldValueInvalid", "field": "spec.replicas"}]}));
 }
 
 const REVIEWS: &str = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
@@ -282,7 +283,7 @@ fn a_strategic_patch_of_a_custom_object_is_refused(api: &Api<'_>) {
     let message = "the body of the request was in an unknown format - accepted media types include: \
                    application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml";
     let answer = api.patch(&format!("{path}/a"), STRATEGIC, &json!({"spec": {"size": 2}}));
-    answer.refused(415, "UnsupportedMediaType", message);
+    answer.refused_saying(415, "UnsupportedMediaType", message);
 }
 
 fn a_custom_object_in_a_table_has_its_own_columns(api: &Api<'_>) {

@@ -101,7 +101,7 @@ fn a_json_patch_whose_test_fails_changes_nothing(api: &Api<'_>) {
     let path = format!("/api/v1/namespaces/{ns}/configmaps/a");
     let patch = json!([{"op": "remove", "path": "/data/key"}, {"op": "test", "path": "/metadata/name", "value": "z"}]);
     let message = "the server rejected our request due to an error in our request";
-    api.patch(&path, JSON_PATCH, &patch).refused(422, "Invalid", message);
+    api.patch(&path, JSON_PATCH, &patch).refused_saying(422, "Invalid", message);
     assert_eq!(api.get(&path).ok(), before);
 }
 
@@ -351,7 +351,7 @@ fn an_apply_without_a_manager_or_a_type_is_refused(api: &Api<'_>) {
     api.patch(&path, APPLY, &applied("a", json!({}))).refused(422, "Invalid", message);
     config_maps(api, &ns, &["a"]);
     let answer = api.patch(&format!("{path}?fieldManager=m"), APPLY, &json!({"data": {"a": "b"}}));
-    answer.refused(400, "BadRequest", "invalid object type: /, Kind=");
+    answer.refused_saying(400, "BadRequest", "invalid object type: /, Kind=");
 }
 
 fn an_apply_in_yaml_works(api: &Api<'_>) {
@@ -380,7 +380,7 @@ fn a_patch_of_an_unknown_kind_is_refused(api: &Api<'_>) {
     config_maps(api, &ns, &["a"]);
     for content in ["text/plain", JSON, "application/other-patch+json"] {
         let answer = api.patch(&format!("/api/v1/namespaces/{ns}/configmaps/a"), content, &json!({}));
-        answer.refused(415, "UnsupportedMediaType", "415: Unsupported Media Type");
+        answer.refused_saying(415, "UnsupportedMediaType", "415: Unsupported Media Type");
     }
 }
 

@@ -17,8 +17,6 @@ pub const CASES: &[Case] = cases![
     a_watch_from_a_version_to_come_waits,
     a_watch_of_garbage_versions_is_refused,
     a_watch_ends_when_its_time_is_up,
-    a_bookmark_comes_shortly_before_the_time_is_up,
-    a_watch_without_bookmarks_gets_none,
     a_watch_is_json_lines_in_chunks,
     a_streamed_list_adds_everything_and_then_marks_its_end,
     a_streamed_list_goes_on_as_a_watch,
@@ -166,29 +164,6 @@ fn a_watch_ends_when_its_time_is_up(api: &Api<'_>) {
     assert_eq!(watch.rest().len(), 0);
     let took = clock.elapsed();
     assert!((0.9..4.0).contains(&took.as_secs_f64()), "{took:?}");
-}
-
-fn a_bookmark_comes_shortly_before_the_time_is_up(api: &Api<'_>) {
-    let ns = api.namespace();
-    let path = format!("/api/v1/namespaces/{ns}/secrets");
-    let made = api.post(&path, &json!({"metadata": {"name": "a"}})).created();
-    let from = version_of(&made);
-    let query = format!("watch=1&resourceVersion={from}&timeoutSeconds=4&allowWatchBookmarks=true");
-    let mut seen = api.watch(&format!("{path}?{query}")).rest();
-    let mark = seen.remove(0);
-    assert_eq!((mark.kind.as_str(), seen.len()), ("BOOKMARK", 0));
-    assert_like(&mark.object, &json!({"kind": "Secret", "apiVersion": "v1"}));
-    assert!(mark.version() >= from);
-    let metadata = mark.object["metadata"].as_object().expect("metadata");
-    assert_eq!(metadata.keys().collect::<Vec<_>>(), ["resourceVersion"], "nothing but the version");
-}
-
-fn a_watch_without_bookmarks_gets_none(api: &Api<'_>) {
-    let ns = api.namespace();
-    let path = format!("/api/v1/namespaces/{ns}/secrets");
-    let made = api.post(&path, &json!({"metadata": {"name": "a"}})).created();
-    let query = format!("watch=1&resourceVersion={}&timeoutSeconds=3", version_of(&made));
-    assert_eq!(api.watch(&format!("{path}?{query}")).rest().len(), 0);
 }
 
 fn a_watch_is_json_lines_in_chunks(api: &Api<'_>) {
