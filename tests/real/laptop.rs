@@ -39,6 +39,12 @@ impl SandboxCluster {
         *self.running.lock().expect("not poisoned") = Some(serve(self.dir.path().to_owned(), self.addr));
     }
 
+    /// Forgets all history, as etcd's compaction does.
+    pub fn compact(&self) {
+        let running = self.running.lock().expect("not poisoned");
+        running.as_ref().expect("it runs").0.faults().compact();
+    }
+
     /// Status and body.
     pub fn request(&self, method: &str, path: &str, content_type: &str, body: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(self.addr).expect("the sandbox listens");
