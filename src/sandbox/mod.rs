@@ -3,18 +3,22 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-pub mod controllers;
+mod controllers;
 mod object;
 mod origin;
 mod resource;
+mod scenario;
 mod state;
 mod status;
+mod workload;
 
 pub use object::{Encoded, Object, text_at};
 pub use origin::Origin;
 pub use resource::Resource;
+pub use scenario::{Scenario, ScenarioError};
 pub use state::{Change, Deleted, Deletion, Listed, Operation, Part, Propagation, State, Watch, Write};
 pub use status::{Cause, Status};
+pub use workload::{Life, LifeOptions};
 
 /// Name of the kubeconfig in the sandbox's directory.
 pub const KUBECONFIG: &str = "kubeconfig";
