@@ -153,12 +153,7 @@ fn field_of(value: &Value, path: &str) -> Option<Box<str>> {
     found.as_str().map(Box::from)
 }
 
-/// Items of a list carry neither kind nor apiVersion where the type is built in.
-pub fn list_item(encoded: &Encoded, bare: bool) -> (&'static [u8], &[u8]) {
-    if bare { (b"{", &encoded.json[encoded.body_at..]) } else { (b"", &encoded.json[..]) }
-}
-
-/// What a resource's table needs to know to speak of an object: kind and apiVersion are the resource's.
+/// Kind and apiVersion are the resource's, whatever the writer says.
 pub(super) fn set_type(value: &mut Value, resource: &Resource) {
     value["kind"] = resource.kind.as_str().into();
     value["apiVersion"] = resource.api_version(resource.storage_version()).into();

@@ -16,13 +16,14 @@ pub(super) mod data;
 mod defaults;
 mod deletion;
 mod garbage;
+mod history;
 mod managers;
 mod network;
 mod table;
 mod validation;
 mod watch;
 
-use data::Data;
+use data::{Data, Record};
 pub use deletion::{Deleted, Deletion, Propagation};
 pub use table::Change;
 pub use watch::Watch;
@@ -107,6 +108,25 @@ impl State {
         let state = Self::from_data(Data::new(), origin);
         state.furnish().expect("an empty state takes the first objects");
         state
+    }
+
+    /// A state over what was replayed from a journal, which goes on being written.
+    pub(super) fn resume(mut data: Data, journal: Box<dyn Record>, origin: Origin) -> Result<Self, Status> {
+        origin.resumed_at(data.revision);
+        data.chores.clear();
+        data.journal = Some(journal);
+        let state = Self::from_data(data, origin);
+        state.furnish()?;
+        state.find_chores();
+        Ok(state)
+    }
+
+    /// Lets go of the journal: from here on every write is refused.
+    pub(super) fn close(&self) {
+        let mut data = self.lock();
+        if data.journal.is_some() {
+            data.journal = Some(Box::new(data::Closed));
+        }
     }
 
     fn from_data(data: Data, origin: Origin) -> Self {
@@ -313,6 +333,13 @@ impl State {
         let mut data = self.lock();
         let revision = data.revision;
         data.tables.values_mut().for_each(|t| t.compact(revision));
+    }
+
+    /// Waits until the state has reached `revision`, for `patience` at most; whether it has.
+    pub(super) async fn reached(&self, revision: u64, patience: std::time::Duration) -> bool {
+        let mut latest = self.lock().latest.subscribe();
+        let reached = async { latest.wait_for(|now| *now >= revision).await.is_ok() };
+        tokio::time::timeout(patience, reached).await.unwrap_or(false)
     }
 
     /// Ends a critical section that changed something.

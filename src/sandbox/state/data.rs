@@ -10,13 +10,20 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 /// Where an object stands: resource (`pods`, `deployments.apps`) and key.
-pub(super) type Place = (Arc<str>, Arc<str>);
+pub(in crate::sandbox) type Place = (Arc<str>, Arc<str>);
 
 /// Writes a change down before it becomes true. An error refuses the change.
 pub(in crate::sandbox) trait Record: Send {
     /// An object's new version, or its end.
     fn record(&mut self, entry: Entry<'_>) -> Result<(), String>;
+    /// Whether so much is written down that it is time for [`Record::start_over`].
+    fn is_long(&self) -> bool;
+    /// From here on only what follows `revision` counts, and these objects. Must not take long: the state waits.
+    fn start_over(&mut self, revision: u64, objects: Vec<Kept>, at_once: bool) -> Result<(), String>;
 }
+
+/// An object that is to be kept: its resource, key and bytes.
+pub(in crate::sandbox) type Kept = (Arc<str>, Arc<str>, Arc<Encoded>);
 
 /// One line of the journal.
 pub(in crate::sandbox) struct Entry<'a> {
@@ -27,9 +34,26 @@ pub(in crate::sandbox) struct Entry<'a> {
     pub json: Option<&'a [u8]>,
 }
 
+/// The journal of a sandbox that was stopped.
+pub(in crate::sandbox) struct Closed;
+
+impl Record for Closed {
+    fn record(&mut self, _: Entry<'_>) -> Result<(), String> {
+        Err("the sandbox was stopped".to_owned())
+    }
+
+    fn is_long(&self) -> bool {
+        false
+    }
+
+    fn start_over(&mut self, _: u64, _: Vec<Kept>, _: bool) -> Result<(), String> {
+        Err("the sandbox was stopped".to_owned())
+    }
+}
+
 /// Something to tidy up.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Chore {
+pub(in crate::sandbox) enum Chore {
     /// An owner with that uid is gone.
     Dependents(Arc<str>),
     /// It names owners: are they there?
@@ -42,7 +66,7 @@ pub(super) enum Chore {
     Definition(Arc<str>),
 }
 
-pub(super) struct Data {
+pub(in crate::sandbox) struct Data {
     pub revision: u64,
     pub tables: BTreeMap<Arc<str>, Table>,
     /// Owner's uid → those who name it.
@@ -53,9 +77,12 @@ pub(super) struct Data {
     /// Carries the latest revision of all.
     pub latest: watch::Sender<u64>,
     pub journal: Option<Box<dyn Record>>,
+    /// How often history was rewound: who followed it before has to begin anew.
+    pub rewinds: u64,
 }
 
 impl Data {
+    /// Without any object.
     pub fn new() -> Self {
         let mut data = Self {
             revision: 0,
@@ -65,9 +92,36 @@ impl Data {
             chores: BTreeSet::new(),
             latest: watch::Sender::new(0),
             journal: None,
+            rewinds: 0,
         };
         resource::builtin().into_iter().for_each(|r| data.define(r));
         data
+    }
+
+    /// Makes true again what the journal says. Objects of a resource that is not served are an error of the journal.
+    pub fn replay(&mut self, revision: u64, resource: &str, key: &str, json: Option<&[u8]>) -> Result<(), String> {
+        if resource.is_empty() {
+            self.revision = self.revision.max(revision);
+            return Ok(());
+        }
+        let object = match json.map(serde_json::from_slice::<Value>) {
+            None => None,
+            Some(Ok(value)) if value.get("metadata").is_some_and(Value::is_object) => {
+                Some(Arc::new(Object::new(value)))
+            }
+            Some(_) => return Err(format!("{resource} {key}: no object")),
+        };
+        let ends = object.is_none();
+        match self.apply(resource, key, revision, object) {
+            None if !ends => Err(format!("{resource} {key}: no such resource")),
+            _ => Ok(()),
+        }
+    }
+
+    /// What is replayed up to here is a snapshot: how it came to be is not known.
+    pub fn forget_history(&mut self) {
+        let revision = self.revision;
+        self.tables.values_mut().for_each(|t| t.compact(revision));
     }
 
     /// Serves a resource from now on, or as it is described now.
@@ -110,11 +164,30 @@ impl Data {
         self.apply(resource, key, revision, None).ok_or_else(|| Status::internal("it was there a moment ago"))
     }
 
-    fn write_down(&mut self, entry: Entry<'_>) -> Result<(), Status> {
+    pub fn write_down(&mut self, entry: Entry<'_>) -> Result<(), Status> {
+        if self.journal.as_ref().is_some_and(|j| j.is_long()) {
+            self.start_over_with(false)?;
+        }
         match &mut self.journal {
             Some(journal) => journal.record(entry).map_err(Status::internal),
             None => Ok(()),
         }
+    }
+
+    /// Makes what is written down say what is true now, and nothing else.
+    pub fn start_over(&mut self) -> Result<(), Status> {
+        self.start_over_with(true)
+    }
+
+    fn start_over_with(&mut self, at_once: bool) -> Result<(), Status> {
+        let Some(journal) = &mut self.journal else { return Ok(()) };
+        // Definitions first: they make the tables for what follows.
+        let mut tables: Vec<_> = self.tables.iter().collect();
+        tables.sort_by_key(|(name, _)| name.as_ref() != DEFINITIONS);
+        let objects = tables.into_iter().flat_map(|(name, table)| {
+            table.objects.iter().map(|(key, object)| (name.clone(), key.clone(), object.encoded().clone()))
+        });
+        journal.start_over(self.revision, objects.collect(), at_once).map_err(Status::internal)
     }
 
     /// Makes it true; also how the journal is replayed. Of a deletion, the last version.

@@ -28,7 +28,7 @@ pub struct Change {
 }
 
 /// See the module.
-pub(super) struct Table {
+pub(in crate::sandbox) struct Table {
     pub resource: Arc<Resource>,
     pub objects: BTreeMap<Arc<str>, Arc<Object>>,
     ring: VecDeque<Change>,

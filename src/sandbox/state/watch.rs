@@ -12,18 +12,27 @@ pub struct Watch {
     state: State,
     resource: String,
     position: u64,
+    rewinds: u64,
     latest: watch::Receiver<u64>,
 }
 
 impl Watch {
     pub(super) fn new(state: State, resource: &str, position: u64) -> Result<Self, Status> {
-        let latest = state.lock().table(resource)?.latest.subscribe();
-        Ok(Self { state, resource: resource.to_owned(), position, latest })
+        let (latest, rewinds) = {
+            let data = state.lock();
+            (data.table(resource)?.latest.subscribe(), data.rewinds)
+        };
+        Ok(Self { state, resource: resource.to_owned(), position, rewinds, latest })
     }
 
     /// Everything up to this revision has been read.
     pub fn position(&self) -> u64 {
         self.position
+    }
+
+    /// Whether the history that it followed is no more.
+    pub fn is_rewound(&self) -> bool {
+        self.state.lock().rewinds != self.rewinds
     }
 
     /// The next changes, oldest first; empty where there are none yet. `Expired` where history does not reach back to the
@@ -32,6 +41,9 @@ impl Watch {
         self.latest.mark_unchanged();
         let data = self.state.lock();
         let table = data.table(&self.resource)?;
+        if data.rewinds != self.rewinds {
+            return Err(Status::expired("the history was rewound"));
+        }
         let too_old = || Status::expired(format!("too old resource version: {} ({})", self.position, table.floor));
         let changes = table.since(self.position, BATCH).ok_or_else(too_old)?;
         let all = changes.len() < BATCH;

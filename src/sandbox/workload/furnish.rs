@@ -83,7 +83,9 @@ pub(super) fn load(state: &State) {
             json!({"metadata": {"name": load_map(n), "namespace": LOAD}, "data": {"requests": "0", "owner": "load"}});
         ensure(state, "configmaps", object, &write);
     }
-    install(&LOAD_WORKER, &mut |resource, object, write| drop(ensure(state, resource, object, write)));
+    install(&LOAD_WORKER, &mut |resource, object, write| {
+        ensure(state, resource, object, write);
+    });
 }
 
 pub(super) fn load_map(n: u64) -> String {
