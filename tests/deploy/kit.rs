@@ -1,6 +1,6 @@
 //! The real parts, the shipped files, and a process that runs as the shipped pod would.
 
-use super::checker::{Record, dump};
+use super::checker::{Record, of_kafka};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
@@ -124,7 +124,7 @@ impl Parts {
         );
         let key = format!("/configmaps/{namespace}/{name}");
         let record = eventually("the change is in the topic", || {
-            let records = dump(&self.kafka.bootstrap(), &format!("{prefix}k8s-configmaps"));
+            let records = of_kafka(&self.kafka.bootstrap(), &format!("{prefix}k8s-configmaps"));
             records.into_iter().find(|record| record.key.ends_with(&key))
         });
         // Not by a list: the right to watch is there and used.
@@ -215,7 +215,7 @@ impl Process {
             if let Some(status) = self.child.try_wait().expect("it can be asked") {
                 return Err(format!("it ended: {status}"));
             }
-            let Some((status, body)) = http_get(self.ops, "/readyz?verbose") else { return Ok(None) };
+            let Some((status, body)) = asked(self.ops, "/readyz?verbose") else { return Ok(None) };
             last = body;
             Ok((status == 200 && !last.contains("degraded")).then_some(()))
         });
@@ -224,7 +224,7 @@ impl Process {
 
     /// What the readiness probe says of each part.
     pub fn readiness(&self) -> String {
-        http_get(self.ops, "/readyz?verbose").map(|(_, body)| body).unwrap_or_default()
+        asked(self.ops, "/readyz?verbose").map(|(_, body)| body).unwrap_or_default()
     }
 
     /// Waits for its own end; the exit code.
@@ -287,7 +287,7 @@ fn free_address() -> SocketAddr {
     listener.local_addr().expect("an address")
 }
 
-fn http_get(addr: SocketAddr, path: &str) -> Option<(u16, String)> {
+fn asked(addr: SocketAddr, path: &str) -> Option<(u16, String)> {
     let mut stream = TcpStream::connect_timeout(&addr, Duration::from_secs(1)).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).ok()?;
     write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").ok()?;
@@ -295,4 +295,10 @@ fn http_get(addr: SocketAddr, path: &str) -> Option<(u16, String)> {
     stream.read_to_string(&mut answer).ok()?;
     let (head, body) = answer.split_once("\r\n\r\n")?;
     Some((head.get(9..12)?.parse().ok()?, body.to_owned()))
+}
+
+/// For the checker, which reads embedded logs by it.
+pub fn http_get(addr: SocketAddr, path: &str) -> (u16, Vec<u8>) {
+    let (status, body) = asked(addr, path).expect("it answers");
+    (status, body.into_bytes())
 }
