@@ -3,7 +3,8 @@
 
 use crate::domain::ack::{AckSink, AckToken, Outcome};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
 
 /// A way to break the promise, which the chaos suite must notice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +25,20 @@ pub fn set(mutant: Option<Mutant>) {
 /// Whether it is on.
 pub fn is_on(mutant: Mutant) -> bool {
     ON.load(Ordering::Relaxed) == mutant as u32
+}
+
+static LOG_HELD: AtomicBool = AtomicBool::new(false);
+
+/// Makes every embedded log of the process stop before it writes, as a broker that is stopped does, until it is let go.
+pub fn hold_embedded_log(hold: bool) {
+    LOG_HELD.store(hold, Ordering::SeqCst);
+}
+
+/// Where the log's writer stands still.
+pub fn wait_while_the_embedded_log_is_held() {
+    while LOG_HELD.load(Ordering::SeqCst) {
+        std::thread::park_timeout(Duration::from_millis(1));
+    }
 }
 
 struct Nobody;

@@ -13,7 +13,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("store", &["domain"]),
     // The two adapters never know each other.
     ("kubernetes", &["domain"]),
-    ("log", &["domain"]),
+    ("log", &["domain", "testing"]),
     // An API server of its own: nothing of the product knows that it is there, but for the wiring.
     ("sandbox", &["domain"]),
     ("testing", &["domain"]),

@@ -16,8 +16,12 @@ struct Run {
 
 fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_agent-events"));
+    // A data directory for each test: one has one process. It goes with the test's thread.
+    thread_local!(static DIR: tempfile::TempDir = tempfile::tempdir().expect("a directory"));
+    let data_dir = DIR.with(|dir| dir.path().to_owned());
     // Nothing of whoever runs the tests: no kubeconfig, no service account, no settings.
-    command.args(args).env_clear().env("HOME", "/nonexistent").stdin(Stdio::null());
+    command.args(args).env_clear().env("HOME", "/nonexistent").env("AGENT_EVENTS__DATA_DIR", data_dir);
+    command.stdin(Stdio::null());
     command
 }
 
@@ -46,7 +50,21 @@ fn says(text: &str, parts: &[&str]) {
 fn help_names_every_command_and_the_exit_codes_and_usage_errors_end_with_2() {
     let help = run(&["--help"]);
     assert_eq!((help.code, help.err.as_str()), (Some(0), ""));
-    for name in ["run", "check", "topics", "get", "watch", "tail", "actors", "config", "version", "Exit codes", "78"] {
+    for name in [
+        "run",
+        "stop",
+        "status",
+        "check",
+        "topics",
+        "get",
+        "watch",
+        "tail",
+        "actors",
+        "config",
+        "version",
+        "Exit codes",
+        "78",
+    ] {
         says(&help.out, &[name]);
     }
     assert!(!help.out.contains("setup-kafka") && !help.out.contains("start-k8s-monitor"), "aliases are hidden");
@@ -378,6 +396,31 @@ fn version_and_defaults_are_printed_for_people_and_programs() {
     let json: Value =
         serde_json::from_str(&run(&[&["config", "show", "-o", "json"][..], &SOUND].concat()).out).expect("JSON");
     assert_eq!(json["origins"]["cluster.name"], "--set");
+}
+
+#[test]
+fn a_background_process_that_cannot_start_says_why_and_nobody_is_found_afterwards() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let data_dir = format!("data_dir={:?}", dir.path().join("data").display().to_string());
+    let here = ["--set", data_dir.as_str()];
+    for command in [&["stop"][..], &["status"], &["status", "-o", "json"]] {
+        let nobody = run(&[command, &here[..]].concat());
+        assert_eq!(nobody.code, Some(3), "{}", nobody.err);
+        says(&nobody.err, &["no agent-events works on", "agent-events run", "--set data_dir=DIR"]);
+    }
+    let started = run(&[&["run", "--daemon"][..], &here, &SOUND, &ANY_PORTS].concat());
+    assert_eq!(started.code, Some(69), "{}", started.err);
+    says(&started.err, &["its log is", "agent-events.log", "no Kubernetes cluster is configured"]);
+    assert_eq!(run(&[&["status"][..], &here].concat()).code, Some(3));
+}
+
+#[test]
+fn a_data_dir_that_cannot_be_written_or_is_taken_is_named_with_the_remedy() {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let data_dir = format!("data_dir={:?}", file.path().display().to_string());
+    let refused = run(&[&["run"][..], &["--set", &data_dir], &SOUND, &ANY_PORTS].concat());
+    assert_eq!(refused.code, Some(78), "{}", refused.err);
+    says(&refused.err, &["data_dir = ", "--set data_dir=DIR"]);
 }
 
 #[test]

@@ -11,6 +11,7 @@ use crate::domain::topic::{self, TopicSpec};
 use crate::kubernetes::client::ClusterError;
 use crate::log::{Log, LogError, SendError, topics};
 use crate::observe::clock;
+use crate::sandbox::Sandbox;
 use crate::settings::{Settings, TopicCreation};
 use std::future::Future;
 use std::sync::atomic::Ordering;
@@ -25,16 +26,24 @@ pub(super) struct Up {
     pub topics: Vec<TopicSpec>,
     pub memory: Memory,
     pub writer_epoch: u64,
+    /// The API server of our own, where the settings ask for one; it ends when this is dropped.
+    pub sandbox: Option<Sandbox>,
 }
 
 /// Between two tries.
 const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
 
 pub(super) async fn bring_up(settings: &Settings, source: Source, shared: &Shared) -> Result<Up, StartError> {
+    let mut sandbox = None;
     let ends = match source {
         Source::Given(ends) => ends,
         Source::Configured { loaded, options, io } => {
-            let log = ends::open_log(&loaded)?;
+            sandbox = ends::start_sandbox(&loaded.settings, &io).await?;
+            let (opened, io) = (loaded.clone(), io);
+            // Off this thread: what an embedded log does when it is opened takes as long as its last hours were busy.
+            #[allow(clippy::disallowed_methods)] // part of the wiring, and awaited
+            let log = io.spawn_blocking(move || ends::open_log(&opened)).await;
+            let log = log.map_err(|e| StartError::System(e.to_string()))??;
             let settings = loaded.settings.clone();
             let cluster_shared = shared.clone();
             // The client's worker lives on the runtime that made it: the shared one, which outlives every arbiter.
@@ -60,7 +69,7 @@ pub(super) async fn bring_up(settings: &Settings, source: Source, shared: &Share
     let (memory, writer_epoch) = claim_epoch(settings, shared, &ends, &producer, &topics).await?;
     shared.board.writer_epoch.store(writer_epoch, Ordering::Relaxed);
     shared.board.set_state("folding");
-    Ok(Up { ends, producer, topics, memory, writer_epoch })
+    Ok(Up { ends, producer, topics, memory, writer_epoch, sandbox })
 }
 
 /// Tries until it works or cannot work, and shows on the board what is away.

@@ -80,6 +80,7 @@ struct Shared {
     control: Arc<OnceLock<Arc<dyn ActorControl>>>,
     log: Arc<OnceLock<Arc<dyn Log>>>,
     topics: Arc<OnceLock<Vec<TopicSpec>>>,
+    life: http::LifeFeed,
     end: mpsc::UnboundedSender<End>,
 }
 
@@ -192,6 +193,7 @@ fn launch(
         control: Arc::default(),
         log: Arc::default(),
         topics: Arc::default(),
+        life: http::LifeFeed::default(),
         end,
     };
     shared.board.set_state("connecting");
@@ -203,6 +205,7 @@ fn launch(
         control: shared.control.clone(),
         log: shared.log.clone(),
         topics: shared.topics.clone(),
+        life: shared.life.clone(),
         chaos: settings.chaos.enabled,
         ..http::Faces::default()
     };
@@ -260,13 +263,14 @@ async fn run(
         brought = bringup::bring_up(&settings, source, &shared) => brought,
         _ = ended.recv() => return 0,
     };
-    let up = match brought {
+    let mut up = match brought {
         Ok(up) => up,
         Err(e) => {
             tracing::error!("{e}");
             return e.exit_code();
         }
     };
+    let sandbox = up.sandbox.take();
     let mut arbiters = Arbiters::shared(io.clone());
     let supervisor = match wiring::wire(&settings, &shared, up, &mut arbiters) {
         Ok(supervisor) => supervisor,
@@ -285,6 +289,12 @@ async fn run(
         }
     };
     let clean = end_in_order(supervisor, arbiters, settings.supervision.shutdown_deadline).await;
+    if let Some(log) = shared.log.get() {
+        log.close();
+    }
+    if let Some(sandbox) = sandbox {
+        sandbox.stop().await;
+    }
     if clean || code != 0 { code } else { 72 }
 }
 

@@ -28,22 +28,32 @@ pub struct Global {
     /// One setting, as a TOML dotted key: --set kafka.bootstrap="b1:9092".
     #[arg(long, global = true, value_name = "KEY=VALUE", help_heading = "Global options")]
     pub set: Vec<String>,
-    /// The running process to ask.
-    #[arg(
-        long,
-        global = true,
-        value_name = "URL",
-        default_value = "http://127.0.0.1:8080",
-        help_heading = "Global options"
-    )]
-    pub server: String,
+    /// The running process to ask [default: the one that works on data_dir, else http://127.0.0.1:8080].
+    #[arg(long, global = true, value_name = "URL", help_heading = "Global options")]
+    pub server: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Run in the foreground: capture the cluster, keep the state, answer.
+    /// Run: capture the cluster, keep the state, answer. In the foreground, unless --daemon.
     #[command(aliases = ["start-k8s-monitor", "start_k8s_monitor"])]
     Run(Run),
+    /// End the process that works on data_dir, in order; exit code 3 when there is none.
+    #[command(aliases = ["stop-k8s-monitor", "stop_k8s_monitor"])]
+    Stop {
+        /// How long to wait for its end.
+        #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
+        timeout: std::time::Duration,
+        /// Kill it when it has not ended by then. What was not flushed is read again at the next start.
+        #[arg(long)]
+        force: bool,
+    },
+    /// Whether a process works on data_dir, and how it is doing; exit code 3 when there is none.
+    Status {
+        /// How to print.
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Output,
+    },
     /// Check settings, cluster, rights, broker and topics: one line each, with the remedy.
     #[command(aliases = ["check-connection", "check_connection"])]
     Check {
@@ -97,6 +107,12 @@ pub struct Run {
     /// End with exit code 69 when the cluster or the broker does not answer at the start, instead of waiting for it.
     #[arg(long)]
     pub require_healthy: bool,
+    /// Run in the background; returns once the first state is complete. See `stop` and `status`.
+    #[arg(long)]
+    pub daemon: bool,
+    /// The background process itself.
+    #[arg(long, hide = true, conflicts_with = "daemon")]
+    pub daemonized: bool,
 }
 
 /// What to watch, over the settings.

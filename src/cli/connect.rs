@@ -1,9 +1,12 @@
 //! The parts of the settings that commands open themselves: the log, the API server, the topics as they should be.
 
 use super::args::Global;
+use super::client::Server;
 use super::failure::Failure;
+use super::presence;
 use crate::domain::topic::TopicSpec;
-use crate::settings::{FlagOverride, Loaded, Sources, load};
+use crate::settings::{FlagOverride, Loaded, Sources, load, load_data_dir};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::app;
@@ -13,11 +16,32 @@ use crate::settings::Settings;
 
 /// Loads the settings from the environment and the command line.
 pub fn settings(global: &Global, flags: Vec<FlagOverride>) -> Result<Loaded, Failure> {
+    Ok(load(&sources(global, flags))?)
+}
+
+/// The data directory alone: commands that look for a process there need no settings that are fit to run.
+pub fn data_dir(global: &Global) -> Result<PathBuf, Failure> {
+    Ok(load_data_dir(&sources(global, Vec::new()))?)
+}
+
+/// The process to ask: the one that was named, else the one that works on the data directory, else the usual place.
+pub fn server(global: &Global) -> Result<Server, Failure> {
+    if let Some(url) = &global.server {
+        return Server::parse(url);
+    }
+    // Settings that do not load, and a pid file that cannot be read, are no reason not to ask at the usual place.
+    let holder = data_dir(global).and_then(|dir| presence::look(&dir)).ok().flatten();
+    match holder.and_then(|holder| holder.api) {
+        Some(api) => Server::parse(&format!("http://{api}")),
+        None => Server::parse("http://127.0.0.1:8080"),
+    }
+}
+
+fn sources(global: &Global, flags: Vec<FlagOverride>) -> Sources {
     // A variable that is not text cannot be one of ours: all our names and values are.
     let env =
         std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    let sources = Sources { files: global.config.clone(), env: env.collect(), set: global.set.clone(), flags };
-    Ok(load(&sources)?)
+    Sources { files: global.config.clone(), env: env.collect(), set: global.set.clone(), flags }
 }
 
 /// The topics that these settings need.

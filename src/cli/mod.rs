@@ -10,12 +10,14 @@ mod client;
 mod columns;
 pub mod config_cmd;
 mod connect;
+mod daemon;
 mod failure;
 mod generate;
 mod get;
 mod kinds;
 mod output;
 mod pod_columns;
+mod presence;
 mod run;
 mod tail;
 mod topics;
@@ -25,7 +27,6 @@ mod yaml;
 use crate::http::Version;
 use args::{Cli, Command, Config, Global, Output, Topics};
 use clap::Parser as _;
-use client::Server;
 use failure::Failure;
 use output::{Out, printable};
 use serde_json::json;
@@ -63,7 +64,7 @@ fn tell(line: &str) {
 fn dispatch(cli: Cli, out: &mut Out) -> Result<u8, Failure> {
     let Cli { global, command } = cli;
     match command {
-        Command::Run(run) => run::run(&global, run),
+        Command::Run(run) => run::run(&global, run, out),
         Command::Config(command) => config(&global, command, out),
         Command::Generate(command) => generate::generate(&global, command, out),
         Command::Version { output } => version(output, out),
@@ -76,10 +77,12 @@ async fn ask(global: &Global, command: Command, out: &mut Out) -> Result<u8, Fai
         Command::Check { output } => check::check(global, output, out).await,
         Command::Topics(command) => topics::topics(global, command, out).await,
         Command::SetupKafka => topics::topics(global, Topics::Apply, out).await,
-        Command::Get(get) => get::get(&Server::parse(&global.server)?, get, out).await,
-        Command::Watch(watch) => watch::watch(&Server::parse(&global.server)?, watch, out).await,
+        Command::Get(get) => get::get(&connect::server(global)?, get, out).await,
+        Command::Watch(watch) => watch::watch(&connect::server(global)?, watch, out).await,
         Command::Tail(tail) => tail::tail(global, tail, out).await,
-        Command::Actors(command) => actors::actors(&Server::parse(&global.server)?, command, out).await,
+        Command::Actors(command) => actors::actors(&connect::server(global)?, command, out).await,
+        Command::Stop { timeout, force } => daemon::stop(global, timeout, force, out).await,
+        Command::Status { output } => daemon::status(global, output, out).await,
         Command::Run(_) | Command::Config(_) | Command::Generate(_) | Command::Version { .. } => Ok(0),
     }
 }

@@ -1,11 +1,16 @@
-//! `run`: the process itself, in the foreground.
+//! `run`: the process itself, in the foreground, or started in the background.
 
 use super::args::{Global, Run};
 use super::connect;
+use super::daemon;
 use super::failure::Failure;
+use super::output::Out;
+use super::presence::Presence;
 use crate::app;
+use crate::observe::clock;
 use crate::settings::{LogFormat, ObserveSettings};
 use std::io::IsTerminal as _;
+use std::sync::Arc;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::FmtSpan;
 
@@ -13,11 +18,24 @@ use tracing_subscriber::fmt::format::FmtSpan;
 const QUIET: &str = "kube_client=error";
 
 /// Runs until a signal or an end of its own; the exit code.
-pub fn run(global: &Global, run: Run) -> Result<u8, Failure> {
+pub fn run(global: &Global, run: Run, out: &mut Out) -> Result<u8, Failure> {
     let loaded = connect::settings(global, run.watched.overrides())?;
+    if run.daemon {
+        return daemon::start(&loaded.settings, out);
+    }
+    if run.daemonized {
+        daemon::detach()?;
+    }
+    let log = run.daemonized.then(|| daemon::log_file(&loaded.settings));
+    let mut presence = Presence::take(&loaded.settings.data_dir, clock::wall_ms(), log)?;
     log_to_stderr(&loaded.settings.observe)?;
     let options = app::Options { require_healthy: run.require_healthy };
-    Ok(app::start(loaded, options)?.wait())
+    let running = Arc::new(app::start(loaded, options)?);
+    presence.announce(running.api_addr())?;
+    if run.daemonized {
+        daemon::tell_the_starter(running.clone());
+    }
+    Ok(running.wait())
 }
 
 /// The process' own log goes to stderr: text for people at a terminal, JSON for collectors.

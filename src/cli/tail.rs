@@ -2,7 +2,7 @@
 //! settings it was given.
 
 use super::args::{Global, Tail, TailOutput};
-use super::client::{Path, Server, ServerError};
+use super::client::{Path, ServerError};
 use super::connect;
 use super::failure::Failure;
 use super::output::{Out, printable};
@@ -16,7 +16,7 @@ const SHOWN: usize = 300;
 
 /// Does it; the exit code.
 pub async fn tail(global: &Global, tail: Tail, out: &mut Out) -> Result<u8, Failure> {
-    let server = Server::parse(&global.server)?;
+    let server = connect::server(global)?;
     let from = match tail.from {
         Start::Begin => "BEGIN".to_owned(),
         Start::End => "END".to_owned(),

@@ -88,7 +88,7 @@ impl Check<'_> {
     fn cluster(&mut self) {
         let cluster = &self.settings.cluster;
         match &cluster.name {
-            None if self.settings.log.engine == LogEngine::Kafka => self.required(
+            None if self.settings.log.engine != LogEngine::Memory => self.required(
                 &["cluster", "name"],
                 "every record's key begins with it",
                 "for example --set cluster.name=production-eu",

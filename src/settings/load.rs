@@ -54,6 +54,22 @@ impl Provenance {
 
 /// Loads the settings; see [`super::load`].
 pub fn load(sources: &Sources) -> Result<Loaded, SettingsError> {
+    let (loaded, mut problems) = read_all(sources);
+    // A value already reported was replaced by its default: what follows from that is not the user's fault.
+    let reported: Vec<String> = problems.iter().map(|problem| problem.key.clone()).collect();
+    let found = check(&loaded.settings, &loaded.provenance);
+    problems.extend(found.into_iter().filter(|found| !reported.contains(&found.key)));
+    if problems.is_empty() { Ok(loaded) } else { Err(SettingsError { problems }) }
+}
+
+/// The data directory alone; see [`super::load_data_dir`].
+pub fn load_data_dir(sources: &Sources) -> Result<std::path::PathBuf, SettingsError> {
+    let (loaded, problems) = read_all(sources);
+    if problems.is_empty() { Ok(loaded.settings.data_dir) } else { Err(SettingsError { problems }) }
+}
+
+/// Everything but the meaning.
+fn read_all(sources: &Sources) -> (Loaded, Vec<Problem>) {
     let mut origins = Origins::default();
     let mut problems = Vec::new();
     let (defaults, shape) = defaults(&mut origins);
@@ -70,10 +86,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, SettingsError> {
     let mut settings: Settings = typed(&mut merged, &defaults, &origins, &mut problems);
     forget_default_namespace(&mut settings, &mut merged, &origins);
     let provenance = Provenance::of(&merged, &origins);
-    // A value already reported was replaced by its default: what follows from that is not the user's fault.
-    let reported: Vec<String> = problems.iter().map(|problem| problem.key.clone()).collect();
-    problems.extend(check(&settings, &provenance).into_iter().filter(|found| !reported.contains(&found.key)));
-    if problems.is_empty() { Ok(Loaded { settings, provenance }) } else { Err(SettingsError { problems }) }
+    (Loaded { settings, provenance }, problems)
 }
 
 /// Every layer above the defaults, or what makes it unreadable.

@@ -55,6 +55,15 @@ pub fn load(sources: &Sources) -> Result<Loaded, SettingsError> {
     load::load(sources)
 }
 
+/// The data directory alone, of settings that need not be fit to run: a command that looks for a process there has no
+/// use for a broker.
+///
+/// # Errors
+/// Every fault of every layer's form, as [`load`] reports them.
+pub fn load_data_dir(sources: &Sources) -> Result<std::path::PathBuf, SettingsError> {
+    load::load_data_dir(sources)
+}
+
 impl Settings {
     /// What default.toml says and nothing else: a start for tests, which then set what they need. Not complete enough to
     /// run (no cluster name, no broker), since no default can be right.

@@ -1,7 +1,7 @@
 //! Actors die, the broker stalls, and nothing is lost. Two broken variants of the product must be caught by the same run.
 
-use super::checker::{Record, dump, fold, versions, violations};
-use super::kit::{PATIENCE, Parts, Product, Trial};
+use super::checker::{Record, fold, versions, violations};
+use super::kit::{PATIENCE, Parts, Product, Trial, Where::*};
 use agent_events::messages::life::{KillHow, LifeState};
 use agent_events::testing::{self, Mutant};
 use rand::rngs::StdRng;
@@ -13,9 +13,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 pub const TRIALS: &[Trial] = &[
-    ("a_hundred_kills_of_actors_lose_nothing", a_hundred_kills),
-    ("a_mutant_that_acks_on_enqueue_is_caught", ack_on_enqueue_is_caught),
-    ("a_mutant_without_a_generation_fence_is_caught", no_fence_is_caught),
+    ("a_hundred_kills_of_actors_lose_nothing", Both, a_hundred_kills),
+    ("a_mutant_that_acks_on_enqueue_is_caught", Both, ack_on_enqueue_is_caught),
+    ("a_mutant_without_a_generation_fence_is_caught", Both, no_fence_is_caught),
 ];
 
 const VICTIMS: &[&str] = &["watcher/configmaps@", "publisher", "shared-state", "stream-processor", "query"];
@@ -100,7 +100,7 @@ fn run(parts: &Parts, name: &str, seed: u64, kills: usize) -> Vec<String> {
             };
             let stall = rng.random_bool(0.25);
             if stall {
-                parts.kafka.pause().expect("the broker stops");
+                parts.pause_log();
                 pause(Duration::from_millis(rng.random_range(300..1200)));
                 // Behind a full queue the publisher has records in hand: the moment at which its death costs most.
                 if rng.random_bool(0.6) {
@@ -119,7 +119,7 @@ fn run(parts: &Parts, name: &str, seed: u64, kills: usize) -> Vec<String> {
             dead += usize::from(runtime.block_on(control.kill(&victim, how)).is_ok());
             if stall {
                 pause(Duration::from_millis(rng.random_range(0..300)));
-                parts.kafka.resume().expect("the broker goes on");
+                parts.resume_log();
             }
             pause(Duration::from_millis(rng.random_range(20..100)));
         }
@@ -151,7 +151,7 @@ fn verdict(parts: &Parts, product: &Product, name: &str, commits: &Commits) -> V
     let mut records: Vec<Record> = Vec::new();
     let mut found = Vec::new();
     let agreed = testbed::wait_until(Duration::from_secs(30), || {
-        records = dump(&parts.kafka.bootstrap(), &topic);
+        records = parts.dump(&topic);
         let same = fold(&records) == truth && product.state("configmaps", name) == truth;
         Ok::<_, std::convert::Infallible>(same.then_some(()))
     });

@@ -1,11 +1,16 @@
 //! Reads what happened with clients that are not ours, and says whether the promises were kept.
 
+use super::kit::http_get;
+use agent_events::log::Log as _;
+use agent_events::log::embedded::{EmbeddedConfig, EmbeddedLog, Sync};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::message::{Headers as _, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 /// A record as an outside reader sees it.
@@ -37,8 +42,55 @@ impl Record {
     }
 }
 
-/// Everything that stands in a topic now, partition by partition.
-pub fn dump(bootstrap: &str, topic: &str) -> Vec<Record> {
+/// A topic of an embedded log, as the process that owns it serves it.
+pub fn of_http(api: SocketAddr, topic: &str) -> Vec<Record> {
+    let path = format!("/api/v1/topics/{topic}/records?from=BEGIN&follow=false");
+    let (status, body) = http_get(api, &path);
+    assert_eq!(status, 200, "{topic}: {}", String::from_utf8_lossy(&body));
+    let mut records: Vec<Record> = body.split(|b| *b == b'\n').filter(|line| !line.is_empty()).map(of_line).collect();
+    records.sort_by_key(|r| (r.partition, r.offset));
+    records
+}
+
+fn of_line(line: &[u8]) -> Record {
+    let line: Value = serde_json::from_slice(line).expect("a line of JSON");
+    let headers = line["headers"].as_object().expect("headers");
+    Record {
+        partition: i32::try_from(line["partition"].as_i64().expect("a partition")).expect("a small one"),
+        offset: line["offset"].as_i64().expect("an offset"),
+        key: line["key"].as_str().expect("a key").to_owned(),
+        value: Some(line["value"].clone()).filter(|v| !v.is_null()),
+        raw: line["value"].to_string().into_bytes(),
+        headers: headers.iter().map(|(n, v)| (n.clone(), v.as_str().unwrap_or_default().to_owned())).collect(),
+    }
+}
+
+/// A topic of an embedded log that no process owns.
+pub fn of_embedded(dir: &Path, topic: &str) -> Vec<Record> {
+    let config =
+        EmbeddedConfig { dir: dir.to_owned(), sync: Sync::Process, queue_bytes: 1 << 20, max_record_bytes: 1 << 20 };
+    // The process that owned it may be on its last instruction.
+    let log = super::kit::eventually("the log is free", || EmbeddedLog::open(config.clone()).ok());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let records = runtime.block_on(log.read_all(topic)).expect("the log can be read");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let mut records: Vec<Record> = records
+        .into_iter()
+        .map(|r| Record {
+            partition: r.partition,
+            offset: r.offset,
+            key: text(r.key.as_deref().unwrap_or_default()),
+            value: r.value.as_deref().map(|v| serde_json::from_slice(v).expect("JSON")),
+            raw: r.value.as_deref().unwrap_or_default().to_vec(),
+            headers: r.headers.iter().map(|(n, v)| (n.to_string(), text(v.as_deref().unwrap_or_default()))).collect(),
+        })
+        .collect();
+    records.sort_by_key(|r| (r.partition, r.offset));
+    records
+}
+
+/// A topic of a Kafka.
+pub fn of_kafka(bootstrap: &str, topic: &str) -> Vec<Record> {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", bootstrap)
         .set("group.id", "checker")

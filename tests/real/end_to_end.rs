@@ -1,19 +1,19 @@
 //! Every kind, from the API server to whoever asks, and back to where it came from.
 
-use super::checker::{dump, duplicates, fold, last_offsets, versions, violations};
-use super::kit::{Parts, Trial, eventually, http_get};
+use super::checker::{duplicates, fold, last_offsets, versions, violations};
+use super::kit::{Parts, Trial, Where::*, eventually, http_get};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 pub const TRIALS: &[Trial] = &[
-    ("every_kind_but_events_agrees_from_the_api_server_to_the_command_line", every_kind_agrees),
-    ("every_event_created_is_in_the_topic", every_event_is_in_the_topic),
-    ("no_value_of_a_secret_leaves_the_process", no_secret_leaves),
-    ("a_rollout_is_told_on_the_event_stream", a_rollout_is_told),
-    ("a_kind_that_is_not_allowed_is_parked_alone_and_names_the_missing_rule", a_forbidden_kind_is_parked),
-    ("several_namespaces_are_watched_and_no_other", several_namespaces),
-    ("a_wrong_number_of_partitions_is_refused_with_the_remedy", wrong_partitions_are_refused),
-    ("a_wrong_token_is_said_and_retried", a_wrong_token_is_said),
+    ("every_kind_but_events_agrees_from_the_api_server_to_the_command_line", Both, every_kind_agrees),
+    ("every_event_created_is_in_the_topic", Both, every_event_is_in_the_topic),
+    ("no_value_of_a_secret_leaves_the_process", Both, no_secret_leaves),
+    ("a_rollout_is_told_on_the_event_stream", Both, a_rollout_is_told),
+    ("a_kind_that_is_not_allowed_is_parked_alone_and_names_the_missing_rule", Real, a_forbidden_kind_is_parked),
+    ("several_namespaces_are_watched_and_no_other", Both, several_namespaces),
+    ("a_wrong_number_of_partitions_is_refused_with_the_remedy", Both, wrong_partitions_are_refused),
+    ("a_wrong_token_is_said_and_retried", Real, a_wrong_token_is_said),
 ];
 
 /// Plural, path and a body for every built-in kind but Events.
@@ -62,7 +62,7 @@ fn every_kind_agrees(parts: &Parts) {
         };
         let records = eventually(&format!("{kind}: API server, topic and store agree"), || {
             let truth = versions(&parts.api("GET", path, &Value::Null));
-            let records = in_namespace(&dump(&parts.kafka.bootstrap(), &topic));
+            let records = in_namespace(&parts.dump(&topic));
             (fold(&records) == truth && product.state(kind, "agree") == truth && truth.len() >= 2).then_some(records)
         });
         assert_eq!(fold(&records), last_offsets(&records), "{kind}: markers hide nothing");
@@ -111,7 +111,7 @@ fn every_event_is_in_the_topic(parts: &Parts) {
     }
     let topic = product.topic("k8s-events");
     eventually("all events are in the topic", || {
-        let records = dump(&parts.kafka.bootstrap(), &topic);
+        let records = parts.dump(&topic);
         let there: BTreeMap<&str, &str> = records.iter().filter_map(|r| Some((r.source("uid")?, r.op()?))).collect();
         created.iter().all(|uid| there.contains_key(uid.as_str())).then_some(())
     });
@@ -155,11 +155,11 @@ fn no_secret_leaves(parts: &Parts) {
     parts.api("DELETE", &format!("{path}/s"), &Value::Null);
     let topic = "canary.k8s-secrets";
     eventually("the delete is in the topic", || {
-        dump(&parts.kafka.bootstrap(), topic).iter().any(|r| r.key.ends_with("/s") && r.op() == Some("d")).then_some(())
+        parts.dump(&topic).iter().any(|r| r.key.ends_with("/s") && r.op() == Some("d")).then_some(())
     });
     let mut seen: Vec<(String, Vec<u8>)> = Vec::new();
     for topic in ["k8s-secrets", "k8s-pods", "k8s-configmaps", "event-stream", "agent-events-checkpoints"] {
-        let records = dump(&parts.kafka.bootstrap(), &format!("canary.{topic}"));
+        let records = parts.dump(&format!("canary.{topic}"));
         let bytes = records
             .iter()
             .flat_map(|r| [r.raw.clone(), r.key.clone().into_bytes(), format!("{:?}", r.headers).into_bytes()]);
@@ -200,10 +200,8 @@ fn a_rollout_is_told(parts: &Parts) {
     parts.api("DELETE", &format!("{path}/web"), &json!({"propagationPolicy": "Background"}));
     let topic = product.topic("event-stream");
     let told = eventually("it is told", || {
-        let told: Vec<String> = dump(&parts.kafka.bootstrap(), &topic)
-            .iter()
-            .filter_map(|r| Some(r.value.as_ref()?["summary"].as_str()?.to_owned()))
-            .collect();
+        let told: Vec<String> =
+            parts.dump(&topic).iter().filter_map(|r| Some(r.value.as_ref()?["summary"].as_str()?.to_owned())).collect();
         told.iter().any(|s| s == "deployment web: deleted").then_some(told)
     });
     for expected in
@@ -223,7 +221,7 @@ fn a_forbidden_kind_is_parked(parts: &Parts) {
         "subjects": [{"kind": "User", "name": "nobody", "apiGroup": "rbac.authorization.k8s.io"}],
         "roleRef": {"kind": "Role", "name": "reader", "apiGroup": "rbac.authorization.k8s.io"}});
     parts.api("POST", "/apis/rbac.authorization.k8s.io/v1/namespaces/parked/rolebindings", &binding);
-    let kubeconfig = parts.cluster.kubeconfig_for(parts.cluster.nobody_token()).expect("a kubeconfig");
+    let kubeconfig = parts.cluster().kubeconfig_for(parts.cluster().nobody_token()).expect("a kubeconfig");
     let kubeconfig = format!("cluster.kubeconfig={:?}", kubeconfig.display().to_string());
     let product = parts.product(
         "parked",
@@ -256,7 +254,7 @@ fn several_namespaces(parts: &Parts) {
             (product.get(&format!("/api/v1/objects/configmaps/{namespace}/here")).0 == 200).then_some(())
         });
     }
-    let records = dump(&parts.kafka.bootstrap(), &product.topic("k8s-configmaps"));
+    let records = parts.dump(&product.topic("k8s-configmaps"));
     assert!(!records.iter().any(|r| r.key.contains("several-c")));
     assert_eq!(product.running.shutdown(), 0);
 }
@@ -271,7 +269,7 @@ fn wrong_partitions_are_refused(parts: &Parts) {
 }
 
 fn a_wrong_token_is_said(parts: &Parts) {
-    let kubeconfig = parts.cluster.kubeconfig_for("no-such-token").expect("a kubeconfig");
+    let kubeconfig = parts.cluster().kubeconfig_for("no-such-token").expect("a kubeconfig");
     let kubeconfig = format!("cluster.kubeconfig={:?}", kubeconfig.display().to_string());
     let product = parts.product_unready("token", &[&kubeconfig]);
     eventually("it is said", || {

@@ -60,7 +60,7 @@ fn every_setting_of_default_toml_has_a_comment_above_it_or_above_its_table() {
 
 #[test]
 fn each_file_beside_the_default_loads() {
-    for (file, mode) in [("local", ClusterMode::Kubeconfig), ("production", ClusterMode::InCluster)] {
+    for (file, mode) in [("local", ClusterMode::Sandbox), ("production", ClusterMode::InCluster)] {
         let sources = Sources { files: vec![format!("config/{file}.toml").into()], ..sound() };
         assert_eq!(loaded(&sources).settings.cluster.mode, mode);
     }

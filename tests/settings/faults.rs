@@ -90,7 +90,7 @@ fn a_wrong_type_is_named_with_what_was_expected() {
             "error: cluster.mode = \"kubeconfg\" (x.toml:2): \
              expected one of `auto`, `in-cluster`, `kubeconfig`, `sandbox`",
         ),
-        ("[log]\nengine = \"memory\"", "error: log.engine = \"memory\" (x.toml:2): expected `kafka`"),
+        ("[log]\nengine = \"memory\"", "error: log.engine = \"memory\" (x.toml:2): expected `kafka` or `embedded`"),
         (
             "[http]\napi = \"localhost:8080\"",
             "error: http.api = \"localhost:8080\" (x.toml:2): \
