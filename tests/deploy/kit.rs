@@ -1,6 +1,6 @@
 //! The real parts, the shipped files, and a process that runs as the shipped pod would.
 
-use super::checker::{Record, of_kafka};
+use super::topic;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
@@ -114,8 +114,8 @@ impl Parts {
         assert_eq!(gone, Ok(Some(())), "left behind: {:?}", left());
     }
 
-    /// Creates an object in a namespace that is watched, and waits for its record.
-    pub fn a_change_lands(&self, namespace: &str, prefix: &str) -> Record {
+    /// Creates an object in a namespace that is watched, and waits for its record; the record's key.
+    pub fn a_change_lands(&self, namespace: &str, prefix: &str) -> String {
         let name = format!("seen-{}", prefix.trim_end_matches('.'));
         self.api(
             "POST",
@@ -123,14 +123,11 @@ impl Parts {
             &json!({"metadata": {"name": name}, "data": {"k": "v"}}),
         );
         let key = format!("/configmaps/{namespace}/{name}");
-        let record = eventually("the change is in the topic", || {
-            let records = of_kafka(&self.kafka.bootstrap(), &format!("{prefix}k8s-configmaps"));
-            records.into_iter().find(|record| record.key.ends_with(&key))
-        });
+        let (key, record) = topic::awaited(&self.kafka.bootstrap(), &format!("{prefix}k8s-configmaps"), &key);
         // Not by a list: the right to watch is there and used.
-        assert_eq!(record.source("observed"), Some("watch"), "{record:?}");
+        assert_eq!(record["source"]["observed"], "watch", "{record}");
         self.api("DELETE", &format!("/api/v1/namespaces/{namespace}/configmaps/{name}"), &Value::Null);
-        record
+        key
     }
 }
 
@@ -215,7 +212,7 @@ impl Process {
             if let Some(status) = self.child.try_wait().expect("it can be asked") {
                 return Err(format!("it ended: {status}"));
             }
-            let Some((status, body)) = asked(self.ops, "/readyz?verbose") else { return Ok(None) };
+            let Some((status, body)) = http_get(self.ops, "/readyz?verbose") else { return Ok(None) };
             last = body;
             Ok((status == 200 && !last.contains("degraded")).then_some(()))
         });
@@ -224,7 +221,7 @@ impl Process {
 
     /// What the readiness probe says of each part.
     pub fn readiness(&self) -> String {
-        asked(self.ops, "/readyz?verbose").map(|(_, body)| body).unwrap_or_default()
+        http_get(self.ops, "/readyz?verbose").map(|(_, body)| body).unwrap_or_default()
     }
 
     /// Waits for its own end; the exit code.
@@ -287,7 +284,7 @@ fn free_address() -> SocketAddr {
     listener.local_addr().expect("an address")
 }
 
-fn asked(addr: SocketAddr, path: &str) -> Option<(u16, String)> {
+fn http_get(addr: SocketAddr, path: &str) -> Option<(u16, String)> {
     let mut stream = TcpStream::connect_timeout(&addr, Duration::from_secs(1)).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).ok()?;
     write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").ok()?;
@@ -295,10 +292,4 @@ fn asked(addr: SocketAddr, path: &str) -> Option<(u16, String)> {
     stream.read_to_string(&mut answer).ok()?;
     let (head, body) = answer.split_once("\r\n\r\n")?;
     Some((head.get(9..12)?.parse().ok()?, body.to_owned()))
-}
-
-/// For the checker, which reads embedded logs by it.
-pub fn http_get(addr: SocketAddr, path: &str) -> (u16, Vec<u8>) {
-    let (status, body) = asked(addr, path).expect("it answers");
-    (status, body.into_bytes())
 }
