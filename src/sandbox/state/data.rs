@@ -9,6 +9,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use tokio::sync::watch;
 
+/// Largest object: what a body may bring, and room for what the server adds.
+const OBJECT_BYTES: usize = 4 << 20;
+
 /// Where an object stands: resource (`pods`, `deployments.apps`) and key.
 pub(in crate::sandbox) type Place = (Arc<str>, Arc<str>);
 
@@ -69,6 +72,8 @@ pub(in crate::sandbox) enum Chore {
 pub(in crate::sandbox) struct Data {
     pub revision: u64,
     pub tables: BTreeMap<Arc<str>, Table>,
+    /// Resources that are served no more, for those who still read their last changes.
+    pub retired: BTreeMap<Arc<str>, Table>,
     /// Owner's uid → those who name it.
     pub dependents: HashMap<Box<str>, BTreeSet<Place>>,
     /// uid → where it is.
@@ -87,6 +92,7 @@ impl Data {
         let mut data = Self {
             revision: 0,
             tables: BTreeMap::new(),
+            retired: BTreeMap::new(),
             dependents: HashMap::new(),
             uids: HashMap::new(),
             chores: BTreeSet::new(),
@@ -131,6 +137,7 @@ impl Data {
             Some(table) => table.resource = resource,
             None => {
                 let name = Arc::from(resource.qualified.as_str());
+                self.retired.remove(&name);
                 self.tables.insert(name, Table::new(resource, self.revision));
             }
         }
@@ -151,6 +158,10 @@ impl Data {
         let revision = self.revision + 1;
         value["metadata"]["resourceVersion"] = revision.to_string().into();
         let object = Arc::new(Object::new(value));
+        if object.encoded().json.len() > OBJECT_BYTES {
+            let why = format!("Request entity too large: limit is {OBJECT_BYTES}, also for what patches add up to");
+            return Err(Status::new(413, "RequestEntityTooLarge", why));
+        }
         self.write_down(Entry { revision, resource, key, json: Some(&object.encoded().json) })?;
         self.apply(resource, key, revision, Some(object.clone()));
         Ok(object)
@@ -283,7 +294,10 @@ impl Data {
 
     fn note_definition(&mut self, key: &Arc<str>, object: &Object, deleted: bool) {
         if deleted {
-            self.tables.remove(key);
+            if let Some((name, table)) = self.tables.remove_entry(key) {
+                table.latest.send_replace(self.revision);
+                self.retired.insert(name, table);
+            }
         } else if let Some(resource) = resource::from_definition(object.value()) {
             self.define(resource);
         }
