@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
@@ -125,6 +125,11 @@ impl Parts {
                 }
             }
         }
+    }
+
+    /// A directory for all trials between these ends, for as long as they stand.
+    pub fn directory(&self) -> &Path {
+        self.data.path()
     }
 
     fn data_dir(&self, prefix: &str) -> PathBuf {

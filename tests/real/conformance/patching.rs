@@ -22,7 +22,9 @@ pub const CASES: &[Case] = cases![
     a_strategic_patch_retains_only_the_keys_it_names,
     a_strategic_patch_merges_volumes_by_name,
     a_strategic_patch_merges_the_ports_of_a_service,
-    an_apply_creates_and_then_owns_its_fields,
+    an_apply_creates_and_then_merges,
+    an_apply_removes_what_its_manager_now_leaves_out,
+    an_apply_merges_containers_by_name,
     an_apply_to_what_others_own_conflicts_unless_forced,
     an_apply_without_a_manager_or_a_type_is_refused,
     an_apply_in_yaml_works,
@@ -318,7 +320,7 @@ fn applied(name: &str, data: Value) -> Value {
     json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data})
 }
 
-fn an_apply_creates_and_then_owns_its_fields(api: &Api<'_>) {
+fn an_apply_creates_and_then_merges(api: &Api<'_>) {
     let ns = api.namespace();
     let path = format!("/api/v1/namespaces/{ns}/configmaps/a");
     let apply = |data: Value| api.patch(&format!("{path}?fieldManager=owner"), APPLY, &applied("a", data));
@@ -326,9 +328,27 @@ fn an_apply_creates_and_then_owns_its_fields(api: &Api<'_>) {
     assert_eq!(made["data"], json!({"x": "1", "y": "2"}));
     assert_like(&made["metadata"]["managedFields"], &json!([{"manager": "owner", "operation": "Apply"}]));
     assert_eq!(apply(json!({"x": "1", "y": "2"})).ok(), made, "the same again changes nothing");
-    let changed = apply(json!({"x": "3"})).ok();
-    assert_eq!(changed["data"], json!({"x": "3"}), "what the manager leaves out and nobody else owns is gone");
+    let changed = apply(json!({"x": "3", "y": "2", "z": "4"})).ok();
+    assert_eq!(changed["data"], json!({"x": "3", "y": "2", "z": "4"}));
     assert!(version_of(&changed) > version_of(&made));
+}
+
+fn an_apply_removes_what_its_manager_now_leaves_out(api: &Api<'_>) {
+    let ns = api.namespace();
+    let path = format!("/api/v1/namespaces/{ns}/configmaps/a");
+    let apply = |data: Value| api.patch(&format!("{path}?fieldManager=owner"), APPLY, &applied("a", data));
+    apply(json!({"x": "1", "y": "2"})).created();
+    assert_eq!(apply(json!({"x": "1"})).ok()["data"], json!({"x": "1"}));
+}
+
+fn an_apply_merges_containers_by_name(api: &Api<'_>) {
+    let path = rich(api);
+    let containers = json!([{"name": "side", "image": "image:9"}]);
+    let spec = json!({"template": {"spec": {"containers": containers}}});
+    let body = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"}, "spec": spec});
+    let applied = api.patch(&format!("{path}?fieldManager=m&force=true"), APPLY, &body).ok();
+    let expected = json!([{"name": "main", "image": "image:1"}, {"name": "side", "image": "image:9"}]);
+    assert_like(&applied["spec"]["template"]["spec"]["containers"], &expected);
 }
 
 fn an_apply_to_what_others_own_conflicts_unless_forced(api: &Api<'_>) {
