@@ -4,6 +4,7 @@
 //! need not, [`DIFFERENCES`] says why: a difference that is not listed fails, and so does a listed one that is none.
 
 pub mod api;
+mod creating;
 mod deleting;
 mod discovering;
 mod forms;
@@ -11,9 +12,10 @@ mod kinds;
 mod kubectl;
 mod listing;
 mod patching;
+mod replacing;
 mod selecting;
+mod strategic;
 mod watching;
-mod writing;
 
 use crate::kit::{Ends, Parts};
 use api::Api;
@@ -62,8 +64,10 @@ pub fn all() -> impl Iterator<Item = Case> {
         listing::CASES,
         selecting::CASES,
         watching::CASES,
-        writing::CASES,
+        creating::CASES,
+        replacing::CASES,
         patching::CASES,
+        strategic::CASES,
         deleting::CASES,
         forms::CASES,
         discovering::CASES,
@@ -87,12 +91,7 @@ pub fn run(parts: &Parts, (name, case): Case) {
         Ends::Real { .. } => None,
         Ends::Laptop(_) => DIFFERENCES.iter().find(|(differing, _)| *differing == name),
     };
-    let sw = testbed::Stopwatch::start();
-    let Some((_, reason)) = listed else {
-        case(&api);
-        eprintln!("TIME {:?} {name}", sw.elapsed());
-        return;
-    };
+    let Some((_, reason)) = listed else { return case(&api) };
     let as_on_the_real_one = catch_unwind(AssertUnwindSafe(|| case(&api))).is_ok();
     assert!(!as_on_the_real_one, "the sandbox does the same now; take it off the list of differences ({reason})");
 }

@@ -44,7 +44,7 @@ pub enum Ends {
     /// A real API server with etcd and controllers, a real Kafka; each starts when it is first needed.
     Real { cluster: LazyLock<Box<Kubernetes>>, kafka: LazyLock<Box<Kafka>> },
     /// The sandbox, the embedded log.
-    Laptop(SandboxCluster),
+    Laptop(Box<SandboxCluster>),
 }
 
 impl Parts {
@@ -57,7 +57,7 @@ impl Parts {
 
     /// What a laptop has.
     pub fn laptop() -> Self {
-        Self::of(Ends::Laptop(SandboxCluster::start()))
+        Self::of(Ends::Laptop(Box::new(SandboxCluster::start())))
     }
 
     fn of(ends: Ends) -> Self {

@@ -272,10 +272,6 @@ impl Event {
     pub fn name(&self) -> &str {
         self.object["metadata"]["name"].as_str().unwrap_or_default()
     }
-
-    pub fn version(&self) -> u64 {
-        version_of(&self.object)
-    }
 }
 
 impl Watch<'_> {

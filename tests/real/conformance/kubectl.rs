@@ -1,9 +1,9 @@
 //! What people type. kubectl is the client that asks for the most: both forms of discovery, tables, OpenAPI, protobuf.
 
 use super::api::Api;
+use super::creating::deployment;
 use super::listing::event;
 use super::selecting::pod;
-use super::writing::deployment;
 use super::{Case, cases};
 use serde_json::{Value, json};
 use std::io::Write as _;
