@@ -149,6 +149,9 @@ impl StreamHandler<ReadBatch> for SharedState {
         for (result, n) in counts.into_iter().filter(|(_, n)| *n > 0) {
             self.lent.metrics.fold_records.get_or_create(&FoldResult { result: result.into() }).inc_by(n as u64);
         }
+        let oldest = batch.records.iter().map(|record| record.timestamp_ms).filter(|at| *at >= 0).min();
+        let age = oldest.filter(|_| *self.lent.folded.borrow()).map(|at| clock::wall_ms() - at);
+        self.lent.board.fold.folded(batch.records.len() as u64, age);
         if applied.foreign > 0 {
             tracing::warn!(records = applied.foreign, "records on our topics that are not ours are skipped");
         }

@@ -80,6 +80,7 @@ struct Shared {
     control: Arc<OnceLock<Arc<dyn ActorControl>>>,
     log: Arc<OnceLock<Arc<dyn Log>>>,
     topics: Arc<OnceLock<Vec<TopicSpec>>>,
+    life: http::LifeFeed,
     end: mpsc::UnboundedSender<End>,
 }
 
@@ -192,6 +193,7 @@ fn launch(
         control: Arc::default(),
         log: Arc::default(),
         topics: Arc::default(),
+        life: http::LifeFeed::default(),
         end,
     };
     shared.board.set_state("connecting");
@@ -203,6 +205,7 @@ fn launch(
         control: shared.control.clone(),
         log: shared.log.clone(),
         topics: shared.topics.clone(),
+        life: shared.life.clone(),
         chaos: settings.chaos.enabled,
         ..http::Faces::default()
     };
@@ -286,6 +289,9 @@ async fn run(
         }
     };
     let clean = end_in_order(supervisor, arbiters, settings.supervision.shutdown_deadline).await;
+    if let Some(log) = shared.log.get() {
+        log.close();
+    }
     if let Some(sandbox) = sandbox {
         sandbox.stop().await;
     }

@@ -239,7 +239,7 @@ pub(super) fn wire(
     drop(watchers.set(addresses));
     shared.board.set_watchers(rows);
 
-    let metrics = shared.metrics.clone();
+    let (metrics, life) = (shared.metrics.clone(), shared.life.clone());
     let end = shared.end.clone();
     let supervisor = Supervisor::new(vec![
         Group::rest_for_one("state")
@@ -259,7 +259,10 @@ pub(super) fn wire(
     ])
     .intensity(intensity)
     .chaos(settings.chaos.enabled)
-    .observe(move |fact| count_restart(&metrics, fact))
+    .observe(move |fact| {
+        count_restart(&metrics, fact);
+        life.tell(fact);
+    })
     .on_escalate(move |escalation| drop(end.send(End::GaveUp(escalation.to_string()))))
     .start()
     .map_err(|e| StartError::System(e.to_string()))?;

@@ -5,10 +5,11 @@ use super::args::{Global, Output};
 use super::connect;
 use super::failure::{Failure, UNHEALTHY};
 use super::output::{Out, printable};
+use super::presence;
 use crate::domain::kind::Kind;
 use crate::kubernetes::client::{Cluster, ClusterError};
 use crate::log::topics::plan;
-use crate::settings::{Loaded, Scope, Settings, TopicCreation};
+use crate::settings::{ClusterMode, Loaded, LogEngine, Scope, Settings, TopicCreation};
 use serde::Serialize;
 use serde_json::json;
 
@@ -57,8 +58,22 @@ pub async fn check(global: &Global, output: Output, out: &mut Out) -> Result<u8,
     loaded.sasl_password()?;
     let mut report = Report::default();
     report.ok("settings", "valid");
-    cluster(&loaded.settings, &mut report).await;
-    log(&loaded, &mut report).await;
+    let runs = presence::look(&loaded.settings.data_dir)?;
+    if loaded.settings.cluster.mode == ClusterMode::Sandbox && runs.is_none() {
+        report.ok("cluster configured", format!("the sandbox, which run starts at {}", loaded.settings.sandbox.listen));
+    } else {
+        cluster(&loaded.settings, &mut report).await;
+    }
+    let dir = loaded.settings.embedded_dir();
+    match (loaded.settings.log.engine, &runs) {
+        (LogEngine::Embedded, Some(holder)) => {
+            report.ok("log configured", format!("embedded at {}, owned by process {}", dir.display(), holder.pid));
+        }
+        (LogEngine::Embedded, None) if !dir.exists() => {
+            report.ok("log configured", format!("embedded, which run makes at {}", dir.display()));
+        }
+        _ => log(&loaded, &mut report).await,
+    }
     let healthy = report.0.iter().all(|line| line.state != State::Failed);
     if output == Output::Json {
         out.pretty(&json!({ "healthy": healthy, "checks": report.0 }))?;

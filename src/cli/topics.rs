@@ -1,17 +1,25 @@
-//! `topics plan | apply | verify | list`: opens the log itself, whether a process runs or not.
+//! `topics plan | apply | verify | list`: opens the log itself, whether a process runs or not. An embedded log has one
+//! owner at a time: `list` asks it, the others say who it is.
 
 use super::args::{Global, Output, Topics};
+use super::client::{Path, ServerError};
 use super::connect;
 use super::failure::{CHANGES_PENDING, Failure, UNHEALTHY};
 use super::output::{Out, Table, printable};
-use crate::http::topics::view;
+use crate::http::topics::{TopicsView, view};
 use crate::log::topics::{Plan, apply, plan};
+use crate::settings::{LogEngine, Settings};
 use serde_json::json;
 
 /// Does it; the exit code.
 pub async fn topics(global: &Global, command: Topics, out: &mut Out) -> Result<u8, Failure> {
     let loaded = connect::settings(global, Vec::new())?;
     let specs = connect::topic_specs(&loaded.settings);
+    if let Topics::List { output } = command
+        && let Some(view) = owners_view(global, &loaded.settings).await?
+    {
+        return list(view, output, out);
+    }
     let log = connect::open_log(&loaded)?;
     match command {
         Topics::Plan { output } => {
@@ -40,24 +48,37 @@ pub async fn topics(global: &Global, command: Topics, out: &mut Out) -> Result<u
             let usable = plan.create.is_empty() && plan.refuse_hard_drift().is_ok();
             Ok(if usable { 0 } else { UNHEALTHY })
         }
-        Topics::List { output } => {
-            let view = view(&*log, &specs).await?;
-            if output == Output::Json {
-                out.pretty(&json!(view))?;
-                return Ok(0);
-            }
-            let mut table = Table::new(["TOPIC", "PARTITIONS", "REPLICAS", "RECORDS", "STATE"]);
-            for topic in view.items {
-                // Between the offsets; compaction leaves fewer.
-                let span: i64 = topic.offsets.iter().map(|(first, next)| next - first).sum();
-                let state = if topic.drift.is_empty() { "ok".to_owned() } else { topic.drift.join(", ") };
-                let span = if topic.exists { format!("≤ {span}") } else { "-".to_owned() };
-                table.row(vec![topic.name, topic.partitions.to_string(), topic.replication.to_string(), span, state]);
-            }
-            table.print(out)?;
-            Ok(0)
-        }
+        Topics::List { output } => list(view(&*log, &specs).await?, output, out),
     }
+}
+
+/// What the process says that owns the embedded log; `None` where nobody does, and with a log that has no owner.
+async fn owners_view(global: &Global, settings: &Settings) -> Result<Option<TopicsView>, Failure> {
+    if settings.log.engine != LogEngine::Embedded {
+        return Ok(None);
+    }
+    match connect::server(global)?.json(Path::of(&["topics"]).as_str()).await {
+        Ok(view) => Ok(Some(view)),
+        Err(ServerError::Silent(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn list(view: TopicsView, output: Output, out: &mut Out) -> Result<u8, Failure> {
+    if output == Output::Json {
+        out.pretty(&json!(view))?;
+        return Ok(0);
+    }
+    let mut table = Table::new(["TOPIC", "PARTITIONS", "REPLICAS", "RECORDS", "STATE"]);
+    for topic in view.items {
+        // Between the offsets; compaction leaves fewer.
+        let span: i64 = topic.offsets.iter().map(|(first, next)| next - first).sum();
+        let state = if topic.drift.is_empty() { "ok".to_owned() } else { topic.drift.join(", ") };
+        let span = if topic.exists { format!("≤ {span}") } else { "-".to_owned() };
+        table.row(vec![topic.name, topic.partitions.to_string(), topic.replication.to_string(), span, state]);
+    }
+    table.print(out)?;
+    Ok(0)
 }
 
 fn show(plan: &Plan, output: Output, out: &mut Out) -> Result<(), Failure> {

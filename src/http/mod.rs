@@ -5,13 +5,17 @@
 //! stuck part is reported and not waited for. Runs on the shared runtime; a handler that hangs hangs alone.
 //!
 //! One file a subject: [`ops`] probes and metrics, `objects` and `watch` the state, `process` the pipeline and the
-//! actors, `topics` and [`records`] the log. `params` is how a query string is read, [`problem`] how an error looks,
+//! actors, `topics` and [`records`] the log, `page` what a browser shows and `multiplex` the one stream that it lives on
+//! ([`live`] is about the process being alive). `params` is how a query string is read, [`problem`] how an error looks,
 //! `guard` what a browser may not do, [`serve`] the listeners.
 
 mod guard;
+mod life;
 pub mod live;
+mod multiplex;
 mod objects;
 pub mod ops;
+mod page;
 mod params;
 pub mod problem;
 mod process;
@@ -21,6 +25,7 @@ mod streams;
 pub mod topics;
 mod watch;
 
+pub use life::{LifeFeed, LifeNote};
 pub use process::{Done, Version};
 pub use serve::{HttpError, bind, serve};
 pub use streams::StreamLimit;
@@ -53,6 +58,8 @@ pub struct Faces {
     pub control: Arc<OnceLock<Arc<dyn ActorControl>>>,
     /// The log, once it is open.
     pub log: Arc<OnceLock<Arc<dyn Log>>>,
+    /// What happens to the actors.
+    pub life: LifeFeed,
     /// Our topics as they should be, once they are known.
     pub topics: Arc<OnceLock<Vec<TopicSpec>>>,
     /// `chaos.enabled`: whether actors may be killed and restarted by hand.
@@ -73,12 +80,15 @@ pub fn ops_router(faces: Faces) -> Router {
         .with_state(faces)
 }
 
-/// `/api/v1/...`.
+/// `/api/v1/...`, and the page at `/`.
 pub fn api_router(faces: Faces) -> Router {
     Router::new()
+        .route("/", get(page::index))
+        .route("/ui/{file}", get(page::asset))
         .route("/api/v1/objects", get(objects::list))
         .route("/api/v1/objects/{kind}/{namespace}/{name}", get(objects::one))
         .route("/api/v1/watch", get(watch::watch))
+        .route("/api/v1/live", get(multiplex::live))
         .route("/api/v1/pipeline", get(process::pipeline))
         .route("/api/v1/actors", get(process::actors))
         .route("/api/v1/actors/{*call}", post(process::control))

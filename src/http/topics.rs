@@ -32,7 +32,7 @@ pub struct TopicView {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TopicsView {
-    /// `kafka`, `memory`.
+    /// `kafka`, `embedded`, `memory`.
     pub engine: String,
     /// Where the log is.
     pub location: String,

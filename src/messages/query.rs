@@ -13,7 +13,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use crate::store::{AsOf, Change, Cursor, Filter, Lagged, Object, Operation, Stats, Subscription};
+pub use crate::store::{AsOf, Change, Cursor, Filter, KindMemory, Lagged, Object, Operation, Stats, Subscription};
 
 /// Objects in a page when nothing is asked for.
 pub const DEFAULT_LIMIT: usize = 500;

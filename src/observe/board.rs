@@ -3,6 +3,8 @@
 use crate::domain::lane::{Lane, Usage};
 use crate::domain::rv::Rv;
 use crate::domain::target::Target;
+use crate::observe::clock;
+use crate::observe::freshness::{Freshness, FreshnessView};
 use serde::Serialize;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -22,7 +24,13 @@ pub struct WatcherRow {
     /// Wall clock of the last report, ms since 1970; 0 before the first.
     pub last_report_ms: AtomicI64,
     phase: Mutex<(String, Option<String>)>,
-    trouble: Mutex<Option<String>>,
+    trouble: Mutex<Trouble>,
+}
+
+#[derive(Default)]
+struct Trouble {
+    now: Option<String>,
+    last: Option<PastError>,
 }
 
 impl WatcherRow {
@@ -54,13 +62,22 @@ impl WatcherRow {
     pub fn set_trouble(&self, trouble: Option<&str>) -> bool {
         let mut known = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         // One outage has many words (refused, reset, no answer): only its beginning and its end are news.
-        let news = known.is_some() != trouble.is_some();
-        *known = trouble.map(str::to_owned);
+        let news = known.now.is_some() != trouble.is_some();
+        if known.now.as_deref() != trouble {
+            known.now = trouble.map(str::to_owned);
+            if let Some(text) = trouble {
+                known.last = Some(PastError { text: text.to_owned(), at_ms: clock::wall_ms() });
+            }
+        }
         news
     }
 
     fn show(&self) -> WatcherView {
         let (phase, reason) = self.phase.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let (trouble, last_error) = {
+            let known = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+            (known.now.clone(), known.last.clone())
+        };
         let Usage { records, bytes, limit_bytes, generation, stats } = self.lane.usage();
         WatcherView {
             id: self.target.id(),
@@ -81,6 +98,8 @@ impl WatcherRow {
                 nacks: stats.nacks,
             },
             watermark: self.lane.watermark().map(|rv| rv.as_str().to_owned()),
+            trouble,
+            last_error,
         }
     }
 }
@@ -100,6 +119,17 @@ pub struct WatcherView {
     pub last_report_ms: i64,
     pub lane: LaneView,
     pub watermark: Option<String>,
+    pub trouble: Option<String>,
+    pub last_error: Option<PastError>,
+}
+
+/// The last thing that went wrong, mended or not.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[allow(missing_docs)]
+pub struct PastError {
+    pub text: String,
+    pub at_ms: i64,
 }
 
 /// A lane as it is shown.
@@ -123,11 +153,13 @@ pub struct LaneView {
 pub struct PipelineView {
     pub state: String,
     pub ready: bool,
+    pub missing: Vec<String>,
     pub degraded: Vec<String>,
     pub cluster: String,
     pub log: String,
     pub writer_epoch: u64,
     pub in_flight: u64,
+    pub fold: FreshnessView,
     pub watchers: Vec<WatcherView>,
 }
 
@@ -145,6 +177,8 @@ pub struct Board {
     pub in_flight: AtomicU64,
     /// The fold has read our own markers in every partition.
     pub folded: AtomicBool,
+    /// What the fold reads, and how fresh it is.
+    pub fold: Freshness,
     was_ready: AtomicBool,
 }
 
@@ -222,7 +256,7 @@ impl Board {
             degraded.iter().map(|(what, why)| format!("{what}: {why}")).collect()
         };
         for row in self.watchers() {
-            if let Some(trouble) = &*row.trouble.lock().unwrap_or_else(PoisonError::into_inner) {
+            if let Some(trouble) = &row.trouble.lock().unwrap_or_else(PoisonError::into_inner).now {
                 all.push(format!("the API server, seen by {}: {trouble}", row.target.id()));
             }
             if row.parked.load(Ordering::Relaxed) {
@@ -235,14 +269,17 @@ impl Board {
 
     /// The board, for people and programs.
     pub fn show(&self) -> PipelineView {
+        let missing = self.missing();
         PipelineView {
             state: get(&self.state),
-            ready: self.missing().is_empty(),
+            ready: missing.is_empty(),
+            missing,
             degraded: self.degraded(),
             cluster: get(&self.cluster),
             log: get(&self.log),
             writer_epoch: self.writer_epoch.load(Ordering::Relaxed),
             in_flight: self.in_flight.load(Ordering::Relaxed),
+            fold: self.fold.show(),
             watchers: self.watchers().iter().map(|row| row.show()).collect(),
         }
     }

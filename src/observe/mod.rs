@@ -4,4 +4,5 @@
 
 pub mod board;
 pub mod clock;
+pub mod freshness;
 pub mod metrics;

@@ -4,7 +4,7 @@ use agent_events::actors::query::QueryActor;
 use agent_events::actors::rt::{Arbiters, ChildSpec, Group, Supervisor};
 use agent_events::domain::kind::Kind;
 use agent_events::domain::record::{InRecord, WRITER_EPOCH_HEADER};
-use agent_events::domain::topic::object_key;
+use agent_events::domain::topic::{object_key, partition_of};
 use agent_events::http::{Faces, api_router, ops_router};
 use agent_events::log::Log as _;
 use agent_events::log::memory::MemoryLog;
@@ -94,6 +94,24 @@ impl Process {
         self.log.inject(record).expect("the topic exists");
         // Reading all of it again is fine: the store knows how far it came.
         self.store.apply(&self.log.read_all(&topic).await.expect("the log is up"));
+    }
+
+    /// Puts an entry on the event stream.
+    pub fn tell(&self, kind: &str, namespace: &str, name: &str, what: &str) {
+        let key = object_key("c", kind, Some(namespace), name);
+        let value = json!({"id": format!("uid-{name}:{what}"), "tsMs": 1000, "cluster": "c", "kind": kind,
+            "namespace": namespace, "name": name, "uid": format!("uid-{name}"), "rv": "1", "manager": "kubectl",
+            "type": what, "severity": "normal", "summary": format!("{kind} {name}: {what}")});
+        let record = InRecord {
+            topic: format!("{PREFIX}event-stream").into(),
+            partition: partition_of(key.as_bytes(), 6),
+            offset: 0,
+            timestamp_ms: 1000,
+            key: Some(key.into()),
+            value: Some(value.to_string().into()),
+            headers: Vec::new(),
+        };
+        self.log.inject(record).expect("the topic exists");
     }
 
     pub async fn get(&self, path: &str) -> Answer {

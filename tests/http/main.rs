@@ -4,7 +4,9 @@
 mod garbage;
 mod kit;
 mod listener;
+mod live;
 mod log;
 mod objects;
+mod page;
 mod process;
 mod watch;

@@ -217,25 +217,65 @@ impl Parts {
 
     /// A product in a process of its own, with its HTTP addresses as chosen by the system.
     pub fn process(&self, prefix: &str, more: &[&str]) -> Process {
+        let mut arguments = vec!["run".to_owned()];
+        for set in self.sets(prefix).iter().map(String::as_str).chain(more.iter().copied()) {
+            arguments.extend(["--set".to_owned(), set.to_owned()]);
+        }
+        let process = Process::start(&arguments, &[]);
+        self.owned(prefix, process.api);
+        process
+    }
+}
+
+impl Process {
+    /// The binary with these arguments and environment, and with addresses of its own.
+    pub fn start(arguments: &[String], environment: &[(&str, &str)]) -> Self {
         let ports = [free_port(), free_port()];
         let mut command = Command::new(env!("CARGO_BIN_EXE_agent-events"));
-        command.arg("run");
-        for set in self.sets(prefix).iter().map(String::as_str).chain(more.iter().copied()) {
-            command.args(["--set", set]);
-        }
+        command.args(arguments).envs(environment.iter().copied());
         let api: SocketAddr = ([127, 0, 0, 1], ports[0]).into();
         let ops: SocketAddr = ([127, 0, 0, 1], ports[1]).into();
-        self.owned(prefix, api);
         command.args(["--set", &format!("http.api=\"{api}\""), "--set", &format!("http.ops=\"{ops}\"")]);
         // A file: a pipe that nobody empties would stop the process.
         let log = tempfile::NamedTempFile::new().expect("a file");
         let stderr = log.reopen().expect("the same file");
         let child = command.stdout(Stdio::null()).stderr(stderr).spawn().expect("the binary starts");
-        Process { child, api, ops, log }
+        Self { child, api, ops, log }
+    }
+
+    pub fn is_ready(&self) -> bool {
+        TcpStream::connect_timeout(&self.ops, Duration::from_secs(1)).is_ok() && http_get(self.ops, "/readyz").0 == 200
+    }
+
+    pub fn await_ready(&self) {
+        eventually("the process is ready", || self.is_ready().then_some(()));
+    }
+
+    /// SIGKILL.
+    pub fn kill9(&mut self) {
+        self.child.kill().expect("it can be killed");
+        self.child.wait().expect("it ends");
+    }
+
+    /// SIGTERM; gives the exit code.
+    pub fn terminate(&mut self) -> Option<i32> {
+        self.signal("TERM")
+    }
+
+    /// Sends a signal and waits for the end; gives the exit code.
+    pub fn signal(&mut self, name: &str) -> Option<i32> {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args([&format!("-{name}"), &pid]).status().expect("kill runs").success());
+        self.child.wait().expect("it ends").code()
+    }
+
+    /// Everything it wrote to standard error so far.
+    pub fn stderr(&self) -> String {
+        std::fs::read_to_string(self.log.path()).expect("UTF-8")
     }
 }
 
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("an address").port()
 }
@@ -281,34 +321,6 @@ pub struct Process {
     pub api: SocketAddr,
     pub ops: SocketAddr,
     log: tempfile::NamedTempFile,
-}
-
-impl Process {
-    pub fn is_ready(&self) -> bool {
-        TcpStream::connect_timeout(&self.ops, Duration::from_secs(1)).is_ok() && http_get(self.ops, "/readyz").0 == 200
-    }
-
-    pub fn await_ready(&self) {
-        eventually("the process is ready", || self.is_ready().then_some(()));
-    }
-
-    /// SIGKILL.
-    pub fn kill9(&mut self) {
-        self.child.kill().expect("it can be killed");
-        self.child.wait().expect("it ends");
-    }
-
-    /// SIGTERM; gives the exit code.
-    pub fn terminate(&mut self) -> Option<i32> {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs").success());
-        self.child.wait().expect("it ends").code()
-    }
-
-    /// Everything it wrote to standard error so far.
-    pub fn stderr(&self) -> String {
-        std::fs::read_to_string(self.log.path()).expect("UTF-8")
-    }
 }
 
 impl Drop for Process {

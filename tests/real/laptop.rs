@@ -1,7 +1,7 @@
 //! A sandbox cluster of the trials' own, which can die and come back, and the plainest client of it.
 
 use super::kit::PATIENCE;
-use agent_events::sandbox::{Sandbox, SandboxOptions};
+use agent_events::sandbox::{LifeOptions, Sandbox, SandboxOptions};
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
@@ -69,5 +69,7 @@ fn serve(dir: PathBuf, listen: SocketAddr) -> (Sandbox, Runtime) {
     let sandbox = super::kit::eventually("the sandbox has its address and directory", || {
         runtime.block_on(Sandbox::start(options.clone())).ok()
     });
+    // Controllers only: what the trials make comes up, and nothing else happens.
+    runtime.block_on(async { sandbox.live(LifeOptions::default()) }).expect("it lives");
     (sandbox, runtime)
 }

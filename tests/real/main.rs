@@ -10,6 +10,7 @@ mod chaos;
 mod checker;
 mod conformance;
 mod end_to_end;
+mod first_command;
 mod kit;
 mod laptop;
 mod restart;
@@ -60,6 +61,12 @@ fn main() {
     }
     // The laptop's trials last, and each end's together, as they share what they started.
     trials.sort_by_key(|trial| trial.name().starts_with("laptop::"));
+    trials.extend(first_command::TRIALS.iter().map(|(name, run)| {
+        Trial::test(format!("first_command::{name}"), || {
+            run();
+            Ok(())
+        })
+    }));
     eprint!("{}", conformance::differences());
     let conclusion = libtest_mimic::run(&arguments, trials);
     if skip(&both) {
