@@ -238,7 +238,7 @@ pub const FIELDS: &[&str] = &[
 /// One term of a field selector.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct FieldTerm {
-    /// One of [`FIELDS`].
+    /// One of the fields that it was parsed over.
     pub field: &'static str,
     /// Whether it must be that value, or must not.
     pub equal: bool,
@@ -251,8 +251,13 @@ pub struct FieldTerm {
 pub struct FieldSelector(Vec<FieldTerm>);
 
 impl FieldSelector {
-    /// Understands `text`; the empty text takes everything.
+    /// Understands `text`, over [`FIELDS`]; the empty text takes everything.
     pub fn parse(text: &str) -> Result<Self, SelectorError> {
+        Self::parse_over(FIELDS, text)
+    }
+
+    /// The same over other fields.
+    pub fn parse_over(fields: &'static [&'static str], text: &str) -> Result<Self, SelectorError> {
         let mut terms = Vec::new();
         for (at, term) in split_unescaped(text) {
             if term.trim().is_empty() {
@@ -262,8 +267,8 @@ impl FieldSelector {
                 SelectorError::new(at, format!("{term:?} is no field selector: write field=value or field!=value"))
             })?;
             let name = term[..operator].trim();
-            let field = FIELDS.iter().find(|f| **f == name).ok_or_else(|| {
-                let known = FIELDS.join(", ");
+            let field = fields.iter().find(|f| **f == name).ok_or_else(|| {
+                let known = fields.join(", ");
                 SelectorError::new(at, format!("field {name:?} cannot be selected by; these can: {known}"))
             })?;
             let behind = operator + width;

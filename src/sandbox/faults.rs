@@ -209,8 +209,14 @@ impl Faults {
     pub(super) fn order(&self, order: &Order) -> Result<(), Status> {
         let needs = |field: &str| Status::bad_request(format!("fault {:?} needs {field}", order.fault));
         let fault = match order.fault.as_str() {
-            "compact" => return Ok(self.compact()),
-            "cut" if order.times.is_none() => return Ok(self.cut_watches(order.resource.as_deref())),
+            "compact" => {
+                self.compact();
+                return Ok(());
+            }
+            "cut" if order.times.is_none() => {
+                self.cut_watches(order.resource.as_deref());
+                return Ok(());
+            }
             "jump" => return self.jump(order.by.ok_or_else(|| needs("by"))?).map(drop),
             "rewind" => return self.rewind(order.to.ok_or_else(|| needs("to"))?),
             "refuse" => {

@@ -15,6 +15,7 @@ use std::time::Duration;
 mod columns;
 mod discovery;
 mod negotiate;
+mod protobuf;
 mod query;
 mod read;
 mod represent;

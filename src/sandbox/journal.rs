@@ -336,6 +336,3 @@ fn write_snapshot(dir: &Path, job: &Job) -> std::io::Result<()> {
     }
     Ok(())
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,10 +1,33 @@
 //! An object, serialised once: lists, watches and the journal share its bytes.
 
 use super::resource::Resource;
-use crate::domain::selector::{FIELDS, FieldSelector, LabelSelector};
+use crate::domain::selector::{FieldSelector, LabelSelector};
 use bytes::Bytes;
 use serde_json::Value;
 use std::sync::Arc;
+
+/// The fields that can be selected by, of whatever kind; `http::query` says which kind has which.
+pub const FIELDS: &[&str] = &[
+    "metadata.name",
+    "metadata.namespace",
+    "spec.nodeName",
+    "spec.restartPolicy",
+    "spec.schedulerName",
+    "spec.serviceAccountName",
+    "status.phase",
+    "status.podIP",
+    "status.nominatedNodeName",
+    "involvedObject.apiVersion",
+    "involvedObject.fieldPath",
+    "involvedObject.kind",
+    "involvedObject.name",
+    "involvedObject.namespace",
+    "involvedObject.resourceVersion",
+    "involvedObject.uid",
+    "reason",
+    "reportingComponent",
+    "type",
+];
 
 /// One version of an object as bytes, with what selectors ask. Kept for history, where a tree would cost five times as much.
 #[derive(Debug)]

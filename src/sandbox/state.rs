@@ -239,7 +239,7 @@ impl State {
         if kind.qualified == "services" {
             network::assign_cluster_ip(&mut object, &table.objects, self.origin());
         }
-        admission::complete(&kind, &mut object, None)?;
+        admission::complete(&kind, &object, None)?;
         if write.dry_run {
             return Ok(Arc::new(Object::new(object)));
         }

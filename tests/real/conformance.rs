@@ -19,6 +19,7 @@ mod watching;
 
 use crate::kit::{Ends, Parts};
 use api::Api;
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::LazyLock;
 
@@ -96,9 +97,13 @@ pub fn run(parts: &Parts, (name, case): Case) {
     assert!(!as_on_the_real_one, "the sandbox does the same now; take it off the list of differences ({reason})");
 }
 
-/// What the sandbox does otherwise or not yet, for whoever reads the run; panics if it names a case that is none.
+/// What the sandbox does otherwise or not yet, for whoever reads the run; panics if it names a case that is none, or if a
+/// name means two.
 pub fn differences() -> String {
-    let known: Vec<&str> = all().map(|(name, _)| name).collect();
+    let mut known = BTreeSet::new();
+    for (name, _) in all() {
+        assert!(known.insert(name), "{name} is the name of two cases");
+    }
     let line = |(name, reason): &(&str, &str)| {
         assert!(known.contains(name), "{name} is listed as a difference and is no case");
         format!("  {name}: {reason}\n")

@@ -1,6 +1,7 @@
 //! The parameters of a request, understood and checked.
 
 use crate::domain::selector::{FieldSelector, LabelSelector, SelectorError};
+use crate::sandbox::object::FIELDS;
 use crate::sandbox::resource::Resource;
 use crate::sandbox::status::{Cause, Status};
 use axum::extract::Query;
@@ -72,7 +73,7 @@ impl Selection {
         let (labels, fields) = (parameters.text("labelSelector"), parameters.text("fieldSelector"));
         let selection = Self {
             labels: LabelSelector::parse(labels).map_err(|e| refused("labelSelector", labels, e))?,
-            fields: FieldSelector::parse(fields).map_err(|e| refused("fieldSelector", fields, e))?,
+            fields: FieldSelector::parse_over(FIELDS, fields).map_err(|e| refused("fieldSelector", fields, e))?,
         };
         for term in selection.fields.terms() {
             if !may_select(kind, term.field) {
@@ -90,9 +91,9 @@ impl Selection {
 fn may_select(kind: &Resource, field: &str) -> bool {
     match kind.qualified.as_str() {
         _ if field.starts_with("metadata.") => true,
-        "pods" => matches!(field, "spec.nodeName" | "status.phase"),
+        "pods" => field.starts_with("spec.") || field.starts_with("status."),
         "namespaces" => field == "status.phase",
-        "events" => field.starts_with("involvedObject.") || matches!(field, "reason" | "type"),
+        "events" => field.starts_with("involvedObject.") || matches!(field, "reason" | "reportingComponent" | "type"),
         "secrets" => field == "type",
         _ => false,
     }

@@ -26,6 +26,8 @@ const BOOKMARKS: Duration = Duration::from_secs(60);
 const LAST_BOOKMARK: Duration = Duration::from_secs(2);
 /// Of a watch without `timeoutSeconds`; a real API server draws between 30 and 60 minutes.
 const SHORTEST: u64 = 1800;
+/// Long enough for written bytes to leave the process before a connection breaks.
+const FLUSH: Duration = Duration::from_millis(50);
 /// Existing objects written at a time.
 const CHUNK: usize = 128;
 
@@ -81,7 +83,6 @@ pub(super) fn open(api: &Api, target: &Target, headers: &HeaderMap, query: &Para
         Some((chunk, stream))
     });
     let response = Response::builder().header(header::CONTENT_TYPE, "application/json");
-    // An empty first chunk sends the head at once: a client may wait for it before it does anything else.
     response.body(Body::from_stream(stream)).map_err(|e| Status::internal(e.to_string()))
 }
 
@@ -122,6 +123,8 @@ impl Stream {
                 Some(End::Orderly) => return None,
                 Some(End::Broken) => {
                     self.ended = Some(End::Orderly);
+                    // What was written before must be on its way: an error discards what still waits.
+                    tokio::time::sleep(FLUSH).await;
                     return Some(Err(std::io::Error::other("scripted fault: the connection breaks")));
                 }
                 None => {}

@@ -4,7 +4,7 @@ use super::query::Parameters;
 use super::read::{not_served, scale, writer};
 use super::represent::from_events_v1;
 use super::target::{EVENTS, Target};
-use super::{Answer, Api, json_answer};
+use super::{Answer, Api, json_answer, protobuf};
 use crate::sandbox::object::{Object, text_at};
 use crate::sandbox::patch::{Patch, PatchKind};
 use crate::sandbox::resource::Resource;
@@ -40,14 +40,14 @@ pub(super) fn parse(headers: &HeaderMap, body: &[u8]) -> Result<Value, Status> {
     match content_type(headers) {
         "" | "application/json" => json_of(body),
         "application/yaml" => yaml_of(body),
-        "application/vnd.kubernetes.protobuf" => {
+        "application/vnd.kubernetes.protobuf" => protobuf::read(body).map_err(|what| {
             let mut status = unknown_format("application/json, application/yaml");
-            status.message.push_str(
-                ". The sandbox speaks no protobuf; this does the same: kubectl create ... --dry-run=client -o yaml | kubectl \
-                 apply -f -",
-            );
-            Err(status)
-        }
+            status.message.push_str(&format!(
+                ". The sandbox does not read {what}; this does the same: kubectl create ... --dry-run=client -o yaml | \
+                 kubectl apply -f -"
+            ));
+            status
+        }),
         _ => Err(unknown_format("application/json, application/yaml")),
     }
 }

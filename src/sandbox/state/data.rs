@@ -69,6 +69,8 @@ pub(in crate::sandbox) enum Chore {
 pub(in crate::sandbox) struct Data {
     pub revision: u64,
     pub tables: BTreeMap<Arc<str>, Table>,
+    /// Resources that are served no more, for those who still read their last changes.
+    pub retired: BTreeMap<Arc<str>, Table>,
     /// Owner's uid → those who name it.
     pub dependents: HashMap<Box<str>, BTreeSet<Place>>,
     /// uid → where it is.
@@ -87,6 +89,7 @@ impl Data {
         let mut data = Self {
             revision: 0,
             tables: BTreeMap::new(),
+            retired: BTreeMap::new(),
             dependents: HashMap::new(),
             uids: HashMap::new(),
             chores: BTreeSet::new(),
@@ -131,6 +134,7 @@ impl Data {
             Some(table) => table.resource = resource,
             None => {
                 let name = Arc::from(resource.qualified.as_str());
+                self.retired.remove(&name);
                 self.tables.insert(name, Table::new(resource, self.revision));
             }
         }
@@ -283,7 +287,10 @@ impl Data {
 
     fn note_definition(&mut self, key: &Arc<str>, object: &Object, deleted: bool) {
         if deleted {
-            self.tables.remove(key);
+            if let Some((name, table)) = self.tables.remove_entry(key) {
+                table.latest.send_replace(self.revision);
+                self.retired.insert(name, table);
+            }
         } else if let Some(resource) = resource::from_definition(object.value()) {
             self.define(resource);
         }

@@ -101,7 +101,9 @@ pub(super) fn delete(
     if let Some(finalizer) = finalizer.filter(|f| !has_finalizer(&value, f)) {
         let metadata = value["metadata"].as_object_mut().expect("every object has metadata");
         let finalizers = metadata.entry("finalizers").or_insert_with(|| json!([]));
-        finalizers.as_array_mut().map(|f| f.push(finalizer.into()));
+        if let Some(finalizers) = finalizers.as_array_mut() {
+            finalizers.push(finalizer.into());
+        }
     }
     let grace = grace(&kind, &object, how);
     mark(&mut value, grace, now);

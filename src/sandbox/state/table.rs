@@ -105,7 +105,8 @@ impl Table {
 
     /// Takes the latest change back, if it is newer than `revision`.
     pub fn pop_newer(&mut self, revision: u64) -> Option<Change> {
-        self.ring.pop_back_if(|c| c.revision > revision).inspect(|c| self.ring_bytes -= c.after.json.len())
+        self.ring.back().filter(|c| c.revision > revision)?;
+        self.ring.pop_back().inspect(|c| self.ring_bytes -= c.after.json.len())
     }
 }
 

@@ -40,12 +40,17 @@ impl Watch {
     pub fn ready(&mut self) -> Result<Vec<Change>, Status> {
         self.latest.mark_unchanged();
         let data = self.state.lock();
-        let table = data.table(&self.resource)?;
+        let retired = data.retired.get(self.resource.as_str());
+        let table = data.table(&self.resource).or_else(|status| retired.ok_or(status))?;
         if data.rewinds != self.rewinds {
             return Err(Status::expired("the history was rewound"));
         }
         let too_old = || Status::expired(format!("too old resource version: {} ({})", self.position, table.floor));
         let changes = table.since(self.position, BATCH).ok_or_else(too_old)?;
+        if changes.is_empty() {
+            // Only now: the last changes of a resource that is gone are still to be read.
+            data.table(&self.resource)?;
+        }
         let all = changes.len() < BATCH;
         let last = changes.last().map_or(self.position, |c| c.revision);
         self.position = if all { last.max(data.revision).max(self.position) } else { last };

@@ -18,7 +18,7 @@ pub const CASES: &[Case] = cases![
     a_body_of_garbage_or_of_nothing_is_refused,
     a_field_of_the_wrong_type_is_refused,
     an_unknown_field_is_refused_only_if_validation_is_strict,
-    options_of_garbage_are_refused,
+    create_options_of_garbage_are_refused,
     a_body_that_is_no_json_by_its_type_is_refused,
     a_body_that_is_too_large_is_refused,
     a_version_in_a_new_object_is_refused,
@@ -166,7 +166,7 @@ fn an_unknown_field_is_refused_only_if_validation_is_strict(api: &Api<'_>) {
     assert_eq!(made.get("daat"), None);
 }
 
-fn options_of_garbage_are_refused(api: &Api<'_>) {
+fn create_options_of_garbage_are_refused(api: &Api<'_>) {
     let ns = api.namespace();
     let path = format!("/api/v1/namespaces/{ns}/configmaps");
     for option in ["dryRun", "fieldValidation"] {
