@@ -4,19 +4,24 @@
 //! need not, [`DIFFERENCES`] says why: a difference that is not listed fails, and so does a listed one that is none.
 
 pub mod api;
+mod creating;
 mod deleting;
 mod discovering;
 mod forms;
 mod kinds;
+mod kubectl;
 mod listing;
 mod patching;
+mod replacing;
 mod selecting;
+mod strategic;
 mod watching;
-mod writing;
 
 use crate::kit::{Ends, Parts};
 use api::Api;
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::LazyLock;
 
 /// A case and its name, which is a sentence.
 pub type Case = (&'static str, fn(&Api<'_>));
@@ -29,7 +34,7 @@ use cases;
 
 /// What the sandbox does otherwise, by the name of the case, and the reason.
 const DIFFERENCES: &[(&str, &str)] = &[
-    ("an_apply_creates_and_then_owns_its_fields", NO_OWNERSHIP),
+    ("an_apply_removes_what_its_manager_now_leaves_out", NO_OWNERSHIP),
     ("an_apply_to_what_others_own_conflicts_unless_forced", NO_OWNERSHIP),
     ("an_unknown_field_is_refused_only_if_validation_is_strict", NO_SCHEMAS),
     ("pods_can_be_selected_by_a_few_things_more", "it selects by the fields that our settings and kubectl use"),
@@ -38,8 +43,11 @@ const DIFFERENCES: &[(&str, &str)] = &[
         "a real server's 500 without a reason is its own fault; here it is a 400",
     ),
     ("an_unknown_path_is_not_found", "a Status as everywhere else, where a real server says it in plain text"),
+    ("kubectl_creates_without_a_manifest", NO_PROTOBUF),
+    ("kubectl_asks_what_it_may_do", NO_PROTOBUF),
 ];
 
+const NO_PROTOBUF: &str = "kubectl sends this in protobuf alone, and is told in a 415 what to type instead";
 const NO_OWNERSHIP: &str = "an apply creates or merges; who owns a field is not kept";
 const NO_SCHEMAS: &str = "without schemas no field is unknown";
 
@@ -57,14 +65,24 @@ pub fn all() -> impl Iterator<Item = Case> {
         listing::CASES,
         selecting::CASES,
         watching::CASES,
-        writing::CASES,
+        creating::CASES,
+        replacing::CASES,
         patching::CASES,
+        strategic::CASES,
         deleting::CASES,
         forms::CASES,
         discovering::CASES,
         kinds::CASES,
+        kubectl::CASES,
     ];
     groups.into_iter().flatten().copied()
+}
+
+/// Why a case cannot run here, if it cannot.
+pub fn missing(name: &str) -> Option<&'static str> {
+    let of_kubectl = kubectl::CASES.iter().any(|(case, _)| *case == name);
+    static THERE: LazyLock<bool> = LazyLock::new(kubectl::is_there);
+    (of_kubectl && !*THERE).then_some("kubectl is not on PATH")
 }
 
 /// Runs a case between these ends.
@@ -79,9 +97,13 @@ pub fn run(parts: &Parts, (name, case): Case) {
     assert!(!as_on_the_real_one, "the sandbox does the same now; take it off the list of differences ({reason})");
 }
 
-/// What the sandbox does otherwise or not yet, for whoever reads the run; panics if it names a case that is none.
+/// What the sandbox does otherwise or not yet, for whoever reads the run; panics if it names a case that is none, or if a
+/// name means two.
 pub fn differences() -> String {
-    let known: Vec<&str> = all().map(|(name, _)| name).collect();
+    let mut known = BTreeSet::new();
+    for (name, _) in all() {
+        assert!(known.insert(name), "{name} is the name of two cases");
+    }
     let line = |(name, reason): &(&str, &str)| {
         assert!(known.contains(name), "{name} is listed as a difference and is no case");
         format!("  {name}: {reason}\n")

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
@@ -44,7 +44,7 @@ pub enum Ends {
     /// A real API server with etcd and controllers, a real Kafka; each starts when it is first needed.
     Real { cluster: LazyLock<Box<Kubernetes>>, kafka: LazyLock<Box<Kafka>> },
     /// The sandbox, the embedded log.
-    Laptop(SandboxCluster),
+    Laptop(Box<SandboxCluster>),
 }
 
 impl Parts {
@@ -57,7 +57,7 @@ impl Parts {
 
     /// What a laptop has.
     pub fn laptop() -> Self {
-        Self::of(Ends::Laptop(SandboxCluster::start()))
+        Self::of(Ends::Laptop(Box::new(SandboxCluster::start())))
     }
 
     fn of(ends: Ends) -> Self {
@@ -125,6 +125,11 @@ impl Parts {
                 }
             }
         }
+    }
+
+    /// A directory for all trials between these ends, for as long as they stand.
+    pub fn directory(&self) -> &Path {
+        self.data.path()
     }
 
     fn data_dir(&self, prefix: &str) -> PathBuf {

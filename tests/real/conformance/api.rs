@@ -4,11 +4,11 @@
 //! of the sandbox's own types stands between a case and what is on the wire.
 
 use crate::kit::{self, Ends, Parts};
-use crate::laptop::SandboxCluster;
 use http_body_util::BodyExt as _;
 use kube::client::Body;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::runtime::Runtime;
@@ -79,12 +79,14 @@ impl<'p> Api<'p> {
         matches!(self.parts.ends, Ends::Real { .. })
     }
 
-    /// The sandbox behind it, for what only its own handle can do.
-    pub fn sandbox(&self) -> Option<&SandboxCluster> {
-        match &self.parts.ends {
-            Ends::Real { .. } => None,
-            Ends::Laptop(sandbox) => Some(sandbox),
-        }
+    /// What leads other clients to it.
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.parts.kubeconfig()
+    }
+
+    /// A directory for all cases on this API server.
+    pub fn directory(&self) -> &Path {
+        self.parts.directory()
     }
 
     /// A namespace of the case's own.
@@ -269,10 +271,6 @@ pub struct Event {
 impl Event {
     pub fn name(&self) -> &str {
         self.object["metadata"]["name"].as_str().unwrap_or_default()
-    }
-
-    pub fn version(&self) -> u64 {
-        version_of(&self.object)
     }
 }
 

@@ -25,9 +25,9 @@ pub const CASES: &[Case] = cases![
     a_terminating_namespace_takes_nothing_new,
     the_default_namespace_cannot_be_deleted,
     a_dry_delete_deletes_nothing,
-    options_that_make_no_sense_are_refused,
-    options_of_garbage_are_refused,
-    options_may_stand_in_the_query,
+    delete_options_that_make_no_sense_are_refused,
+    delete_options_of_garbage_are_refused,
+    delete_options_may_stand_in_the_query,
 ];
 
 fn deleting_a_config_map_answers_a_status_with_its_uid(api: &Api<'_>) {
@@ -276,7 +276,7 @@ fn a_dry_delete_deletes_nothing(api: &Api<'_>) {
     assert_eq!(api.get(&path).ok(), made);
 }
 
-fn options_that_make_no_sense_are_refused(api: &Api<'_>) {
+fn delete_options_that_make_no_sense_are_refused(api: &Api<'_>) {
     let ns = api.namespace();
     config_maps(api, &ns, &["a"]);
     let path = format!("/api/v1/namespaces/{ns}/configmaps/a");
@@ -290,7 +290,7 @@ fn options_that_make_no_sense_are_refused(api: &Api<'_>) {
     api.get(&path).ok();
 }
 
-fn options_of_garbage_are_refused(api: &Api<'_>) {
+fn delete_options_of_garbage_are_refused(api: &Api<'_>) {
     let ns = api.namespace();
     config_maps(api, &ns, &["a"]);
     let path = format!("/api/v1/namespaces/{ns}/configmaps/a");
@@ -301,7 +301,7 @@ fn options_of_garbage_are_refused(api: &Api<'_>) {
     api.get(&path).ok();
 }
 
-fn options_may_stand_in_the_query(api: &Api<'_>) {
+fn delete_options_may_stand_in_the_query(api: &Api<'_>) {
     let ns = api.namespace();
     let path = format!("/api/v1/namespaces/{ns}/pods");
     let mut body = pod("p");

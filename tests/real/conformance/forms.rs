@@ -1,9 +1,9 @@
 //! Objects in other forms: tables for `kubectl get`, metadata alone for whoever must not see the rest.
 
 use super::api::{Api, Ask, JSON, MERGE, Watch, assert_like, names, version_of};
+use super::creating::deployment;
 use super::listing::{config_maps, event};
 use super::selecting::pod;
-use super::writing::deployment;
 use super::{Case, cases};
 use serde_json::{Value, json};
 
