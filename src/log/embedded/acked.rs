@@ -35,6 +35,8 @@ pub(super) struct Acked {
     sync: Sync,
     boot: u64,
     dirty: bool,
+    /// What the newest slot says.
+    last: Option<[u64; 4]>,
 }
 
 /// What the file says.
@@ -60,21 +62,25 @@ impl Acked {
             }
             None => Said::Damaged,
         };
-        let turn = newest.map_or(0, |slot| slot.turn);
-        Ok((Self { file, turn, sync, boot, dirty: false }, said))
+        let turn = newest.as_ref().map_or(0, |slot| slot.turn);
+        let last = newest.map(|slot| [slot.journal, slot.length, slot.boot, u64::from(slot.process)]);
+        Ok((Self { file, turn, sync, boot, dirty: false, last }, said))
     }
 
     /// Everything in that journal before `length`, and all earlier journals, are acknowledged from here on.
     pub fn note(&mut self, journal: u64, length: u64) -> io::Result<()> {
+        let words = [journal, length, self.boot, u64::from(self.sync == Sync::Process)];
+        if self.last == Some(words) {
+            return Ok(());
+        }
         let turn = self.turn + 1;
         let mut slot = Vec::with_capacity(SLOT);
-        for word in [turn, journal, length, self.boot, u64::from(self.sync == Sync::Process)] {
+        for word in [turn].iter().chain(&words) {
             slot.extend_from_slice(&word.to_le_bytes());
         }
         slot.extend_from_slice(&xxh3_64(&slot).to_le_bytes());
         self.file.write_all_at(&slot, SLOTS[usize::from(turn % 2 == 1)])?;
-        self.turn = turn;
-        self.dirty = true;
+        (self.turn, self.last, self.dirty) = (turn, Some(words), true);
         Ok(())
     }
 
