@@ -119,3 +119,46 @@ fn read(file: &File, at: u64) -> Option<Slot> {
 fn this_boot() -> u64 {
     std::fs::read("/proc/sys/kernel/random/boot_id").map_or(0, |id| xxh3_64(&id))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(path: &Path) -> Option<(u64, u64, bool)> {
+        match Acked::open(path, Sync::Disk).expect("a file").1 {
+            Said::Mark(Mark { journal, length, binding }) => Some((journal, length, binding)),
+            Said::Nothing | Said::Damaged => None,
+        }
+    }
+
+    #[test]
+    fn the_newest_mark_counts_and_where_it_is_damaged_the_one_before() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("acked");
+        let (mut acked, nothing) = Acked::open(&path, Sync::Disk).expect("a file");
+        assert!(matches!(nothing, Said::Nothing));
+        for length in [100, 200, 300] {
+            acked.note(7, length).expect("there is room");
+        }
+        assert_eq!(said(&path), Some((7, 300, true)));
+        let newest = SLOTS[usize::from(acked.turn % 2 == 1)];
+        acked.file.write_all_at(&[0xff], newest + 20).expect("there is room");
+        assert_eq!(said(&path), Some((7, 200, true)));
+        acked.file.write_all_at(&[0xff; SLOT], SLOTS[0]).expect("there is room");
+        acked.file.write_all_at(&[0xff; SLOT], SLOTS[1]).expect("there is room");
+        assert!(matches!(Acked::open(&path, Sync::Disk).expect("a file").1, Said::Damaged));
+    }
+
+    #[test]
+    fn what_only_the_operating_system_had_binds_until_the_machine_has_gone_down() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("acked");
+        let (mut acked, _) = Acked::open(&path, Sync::Process).expect("a file");
+        acked.note(1, 100).expect("there is room");
+        let is_known = acked.boot != 0;
+        assert_eq!(said(&path), Some((1, 100, is_known)));
+        acked.boot = acked.boot.wrapping_add(1);
+        acked.note(1, 200).expect("there is room");
+        assert_eq!(said(&path), Some((1, 200, false)), "another start of the machine");
+    }
+}
