@@ -4,6 +4,7 @@
 use crate::domain::ack::{AckSink, AckToken, Outcome};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
 
 /// A way to break the promise, which the chaos suite must notice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,9 +34,11 @@ pub fn hold_embedded_log(hold: bool) {
     LOG_HELD.store(hold, Ordering::SeqCst);
 }
 
-/// Whether an embedded log may not write now.
-pub fn embedded_log_is_held() -> bool {
-    LOG_HELD.load(Ordering::Relaxed)
+/// Where the log's writer stands still.
+pub fn wait_while_the_embedded_log_is_held() {
+    while LOG_HELD.load(Ordering::SeqCst) {
+        std::thread::park_timeout(Duration::from_millis(1));
+    }
 }
 
 struct Nobody;

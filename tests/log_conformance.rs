@@ -1,5 +1,5 @@
-//! One suite for every engine of the log: what `Log` promises holds in memory and on a real Apache Kafka alike; then what
-//! only a real broker can show: refused records, kill -9, a frozen broker.
+//! One suite for every engine of the log: what `Log` promises holds in memory, in files and on a real Apache Kafka alike;
+//! then what only files can show, and what only a real broker can: kill -9, damage, a full disk, a frozen broker.
 //!
 //! Kafka comes from the test bed, or from AGENT_EVENTS_TEST_KAFKA=host:port (then nothing is killed). Where neither can
 //! be had its tests are counted as ignored, with the reason; under CI=true they fail.
@@ -85,6 +85,9 @@ fn main() {
     let mut trials = Vec::new();
     for (name, test) in EVERYWHERE {
         trials.push(Trial::test(format!("memory::{name}"), move || engines::run(*test, Bench::memory)));
+    }
+    for (name, test) in EVERYWHERE {
+        trials.push(Trial::test(format!("embedded::{name}"), move || engines::run(*test, Bench::embedded)));
     }
     for (name, test) in EVERYWHERE.iter().chain(KAFKA) {
         trials.push(engines::on_kafka(name, *test, &shared, engines::Needs::AnyKafka));

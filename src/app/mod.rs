@@ -289,6 +289,9 @@ async fn run(
         }
     };
     let clean = end_in_order(supervisor, arbiters, settings.supervision.shutdown_deadline).await;
+    if let Some(log) = shared.log.get() {
+        log.close();
+    }
     if let Some(sandbox) = sandbox {
         sandbox.stop().await;
     }

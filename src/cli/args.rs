@@ -1,6 +1,7 @@
 //! What may be typed. The words are those of docs and scripts: none is renamed without an alias.
 
 use crate::http::records::From;
+use crate::settings::FlagOverride;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -78,6 +79,9 @@ pub enum Command {
     /// The settings in force.
     #[command(subcommand)]
     Config(Config),
+    /// Manifests, made from the settings: what the process needs of a cluster, and no more.
+    #[command(subcommand)]
+    Generate(Generate),
     /// The version of this program.
     Version {
         /// How to print.
@@ -98,6 +102,22 @@ pub enum Output {
 
 #[derive(Debug, Args)]
 pub struct Run {
+    #[command(flatten)]
+    pub watched: Watched,
+    /// End with exit code 69 when the cluster or the broker does not answer at the start, instead of waiting for it.
+    #[arg(long)]
+    pub require_healthy: bool,
+    /// Run in the background; returns once the first state is complete. See `stop` and `status`.
+    #[arg(long)]
+    pub daemon: bool,
+    /// The background process itself.
+    #[arg(long, hide = true, conflicts_with = "daemon")]
+    pub daemonized: bool,
+}
+
+/// What to watch, over the settings.
+#[derive(Debug, Args)]
+pub struct Watched {
     /// Namespace to watch; repeatable, or a comma list.
     #[arg(short, long, value_name = "NS", conflicts_with = "all_namespaces")]
     pub namespace: Vec<String>,
@@ -110,15 +130,56 @@ pub struct Run {
     /// Interval of the light audit, and of lists where watching is not allowed.
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub poll_interval: Option<u64>,
-    /// End with exit code 69 when the cluster or the broker does not answer at the start, instead of waiting for it.
-    #[arg(long)]
-    pub require_healthy: bool,
-    /// Run in the background; returns once the first state is complete. See `stop` and `status`.
-    #[arg(long)]
-    pub daemon: bool,
-    /// The background process itself.
-    #[arg(long, hide = true, conflicts_with = "daemon")]
-    pub daemonized: bool,
+}
+
+impl Watched {
+    /// What these flags mean for the settings.
+    pub fn overrides(&self) -> Vec<FlagOverride> {
+        let mut flags = Vec::new();
+        if !self.namespace.is_empty() {
+            flags.push(FlagOverride::namespaces(self.namespace.clone()));
+        }
+        if self.all_namespaces {
+            flags.push(FlagOverride::all_namespaces());
+        }
+        if !self.resources.is_empty() {
+            flags.push(FlagOverride::resources(self.resources.clone()));
+        }
+        flags.extend(self.poll_interval.map(FlagOverride::poll_interval));
+        flags
+    }
+}
+
+/// What is printed from the code that owns the fact.
+#[derive(Debug, Subcommand)]
+pub enum Generate {
+    /// The rights that `run` needs at the API server with these settings, as YAML for kubectl.
+    Rbac(Deployed),
+    /// Everything that runs in a cluster, as YAML for kubectl, or as a base for kustomize with --to.
+    Kustomize {
+        #[command(flatten)]
+        deployed: Deployed,
+        /// The container image.
+        #[arg(long, value_name = "IMAGE", default_value = concat!("agent-events:", env!("CARGO_PKG_VERSION")))]
+        image: String,
+        /// Write the files of a kustomize base into this directory, over those of an earlier run.
+        #[arg(long, value_name = "DIR")]
+        to: Option<PathBuf>,
+    },
+}
+
+/// Taken by everything that is generated for a cluster. The settings are those of `config/production.toml`, or of --config
+/// when it is given; then --set and these flags. The environment is left out: the pod would not have it.
+#[derive(Debug, Args)]
+pub struct Deployed {
+    #[command(flatten)]
+    pub watched: Watched,
+    /// Name of every object that is made; two in one cluster need two names.
+    #[arg(long, value_name = "NAME", default_value = "agent-events")]
+    pub name: String,
+    /// Namespace that the process runs in. (--namespace names those that it watches.)
+    #[arg(long, value_name = "NS", default_value = "agent-events")]
+    pub install_namespace: String,
 }
 
 fn seconds(text: &str) -> Result<u64, String> {

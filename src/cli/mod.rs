@@ -12,6 +12,7 @@ pub mod config_cmd;
 mod connect;
 mod daemon;
 mod failure;
+mod generate;
 mod get;
 mod kinds;
 mod output;
@@ -65,6 +66,7 @@ fn dispatch(cli: Cli, out: &mut Out) -> Result<u8, Failure> {
     match command {
         Command::Run(run) => run::run(&global, run, out),
         Command::Config(command) => config(&global, command, out),
+        Command::Generate(command) => generate::generate(&global, command, out),
         Command::Version { output } => version(output, out),
         other => runtime()?.block_on(ask(&global, other, out)),
     }
@@ -81,7 +83,7 @@ async fn ask(global: &Global, command: Command, out: &mut Out) -> Result<u8, Fai
         Command::Actors(command) => actors::actors(&connect::server(global)?, command, out).await,
         Command::Stop { timeout, force } => daemon::stop(global, timeout, force, out).await,
         Command::Status { output } => daemon::status(global, output, out).await,
-        Command::Run(_) | Command::Config(_) | Command::Version { .. } => Ok(0),
+        Command::Run(_) | Command::Config(_) | Command::Generate(_) | Command::Version { .. } => Ok(0),
     }
 }
 

@@ -8,7 +8,7 @@ use super::output::Out;
 use super::presence::Presence;
 use crate::app;
 use crate::observe::clock;
-use crate::settings::{FlagOverride, LogFormat, ObserveSettings};
+use crate::settings::{LogFormat, ObserveSettings};
 use std::io::IsTerminal as _;
 use std::sync::Arc;
 use tracing_subscriber::EnvFilter;
@@ -19,18 +19,7 @@ const QUIET: &str = "kube_client=error";
 
 /// Runs until a signal or an end of its own; the exit code.
 pub fn run(global: &Global, run: Run, out: &mut Out) -> Result<u8, Failure> {
-    let mut flags = Vec::new();
-    if !run.namespace.is_empty() {
-        flags.push(FlagOverride::namespaces(run.namespace));
-    }
-    if run.all_namespaces {
-        flags.push(FlagOverride::all_namespaces());
-    }
-    if !run.resources.is_empty() {
-        flags.push(FlagOverride::resources(run.resources));
-    }
-    flags.extend(run.poll_interval.map(FlagOverride::poll_interval));
-    let loaded = connect::settings(global, flags)?;
+    let loaded = connect::settings(global, run.watched.overrides())?;
     if run.daemon {
         return daemon::start(&loaded.settings, out);
     }

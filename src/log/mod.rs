@@ -121,6 +121,9 @@ pub type Offsets = Vec<(i64, i64)>;
 
 /// One engine. Shared by all actors; every call is bounded in time by the engine (30 s at most).
 pub trait Log: Send + Sync + 'static {
+    /// Gives back what another owner would need: called once nothing more is to be written. Readers and producers of this
+    /// log are at their end then. An engine that owns nothing has nothing to do.
+    fn close(&self) {}
     /// `kafka`, `embedded`, `memory`.
     fn engine(&self) -> &'static str;
     /// Where it is, for messages to people: the bootstrap servers, a directory.

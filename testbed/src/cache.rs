@@ -10,15 +10,32 @@ use std::process::{Command, Stdio};
 use crate::error::{Attempt, Error, Missing, Result};
 use crate::orphans;
 use crate::process::last_lines;
-use crate::recipe::{Component, Part, Step};
+use crate::recipe::{Component, Part, Step, TERRAFORM_PROVIDER};
 
 /// Whether `part` can be started here: built already, or all tools to build it are there.
 pub fn available(part: Part) -> Result<(), Missing> {
     if !cfg!(target_os = "linux") {
         return Err(Missing { tool: "Linux", needed_for: "to end every process with its owner" });
     }
-    let unbuilt = part.components().iter().filter(|component| !location(component).is_dir());
-    let tools = unbuilt.flat_map(|component| component.tools).chain(part.needed_to_run());
+    tools_are_there(part.components(), part.needed_to_run())
+}
+
+/// Whether [`terraform_provider`] can be had here, and Terraform itself.
+pub fn terraform_available() -> Result<(), Missing> {
+    let terraform =
+        [Missing { tool: "terraform", needed_for: "to plan and apply deploy/terraform (version 1.11 or later)" }];
+    tools_are_there(&[&TERRAFORM_PROVIDER], &terraform)
+}
+
+/// The binary of Terraform's provider `gavinbunney/kubectl` 1.19.0, built now if it is not there.
+pub fn terraform_provider() -> Result<PathBuf> {
+    terraform_available()?;
+    Ok(ensure(&TERRAFORM_PROVIDER, &say_on_stderr)?.join("provider"))
+}
+
+fn tools_are_there(components: &[&Component], to_run: &[Missing]) -> Result<(), Missing> {
+    let unbuilt = components.iter().filter(|component| !location(component).is_dir());
+    let tools = unbuilt.flat_map(|component| component.tools).chain(to_run);
     tools
         .into_iter()
         .find(|missing| find_on_path(missing.tool).is_none())

@@ -29,7 +29,7 @@ mod recipe;
 mod scratch;
 mod wait;
 
-pub use cache::{available, build, cache_root};
+pub use cache::{available, build, cache_root, terraform_available, terraform_provider};
 pub use error::{Error, Missing, Result};
 pub use https::Response;
 pub use identity::{Condition, Identity};

@@ -165,6 +165,23 @@ static KWOK: Component = Component {
     tools: &[GO],
 };
 
+/// Nobody starts it but Terraform: it belongs to no [`Part`].
+pub(crate) static TERRAFORM_PROVIDER: Component = Component {
+    name: "terraform-provider-kubectl",
+    estimate: "2 minutes, once per recipe",
+    files: &[
+        ("go.mod", include_str!("../recipe/terraform/go.mod")),
+        ("go.sum", include_str!("../recipe/terraform/go.sum")),
+    ],
+    steps: &[Step::run(
+        "go",
+        &["build", "-ldflags=-s -w", "-o", "{out}/provider", "github.com/gavinbunney/terraform-provider-kubectl"],
+        GO_ENV,
+    )],
+    finish: None,
+    tools: &[Missing { tool: "go", needed_for: "to build the Terraform provider kubectl (version 1.26 or later)" }],
+};
+
 static KAFKA: Component = Component {
     name: "kafka",
     estimate: "half a minute, once per recipe",

@@ -3,11 +3,13 @@
 use crate::Test;
 use crate::kit::{Checked, check};
 use agent_events::domain::topic::TopicSpec;
+use agent_events::log::embedded::{EmbeddedConfig, EmbeddedLog, Sync};
 use agent_events::log::kafka::{KafkaConfig, KafkaLog};
 use agent_events::log::memory::{MemoryLog, MemoryOptions};
 use agent_events::log::{Log, LogError};
 use libtest_mimic::{Failed, Trial};
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use testbed::{Kafka, KafkaOptions, Part, available, must_not_skip};
@@ -40,6 +42,7 @@ pub struct Bench {
 
 pub enum Engine {
     Memory(MemoryLog),
+    Embedded { log: EmbeddedLog, dir: tempfile::TempDir },
     Kafka { bootstrap: String, bed: Arc<Bed> },
 }
 
@@ -49,6 +52,12 @@ impl Bench {
         Ok(Self { log: Arc::new(log.clone()), engine: Engine::Memory(log), unique: rand::random() })
     }
 
+    pub fn embedded() -> Result<Self, Failed> {
+        let dir = tempfile::tempdir()?;
+        let log = open_embedded(dir.path(), &Tuning::default())?;
+        Ok(Self { log: Arc::new(log.clone()), engine: Engine::Embedded { log, dir }, unique: rand::random() })
+    }
+
     fn kafka(bed: Arc<Bed>) -> Result<Self, Failed> {
         let bootstrap = bed.bootstrap()?;
         let engine = Engine::Kafka { bootstrap, bed };
@@ -56,7 +65,7 @@ impl Bench {
         Ok(Self { engine, log, unique: rand::random() })
     }
 
-    /// A second log of the same engine with other limits; topics of the first are there for Kafka only, so make it first.
+    /// A second log of the same engine with other limits; topics of the first are not there in memory, so make it first.
     pub fn tuned(self, tuning: Tuning) -> Result<Self, Failed> {
         match self.engine {
             Engine::Memory(_) => {
@@ -64,7 +73,13 @@ impl Bench {
                 let log = MemoryLog::new(MemoryOptions { queue_bytes, max_record_bytes });
                 Ok(Self { log: Arc::new(log.clone()), engine: Engine::Memory(log), unique: self.unique })
             }
-            engine => Ok(Self { log: open(&engine, &tuning)?, engine, unique: self.unique }),
+            Engine::Embedded { log, dir } => {
+                // One owner at a time: the first lets go before the second takes hold.
+                drop((self.log, log));
+                let log = open_embedded(dir.path(), &tuning)?;
+                Ok(Self { log: Arc::new(log.clone()), engine: Engine::Embedded { log, dir }, unique: self.unique })
+            }
+            engine @ Engine::Kafka { .. } => Ok(Self { log: open(&engine, &tuning)?, engine, unique: self.unique }),
         }
     }
 
@@ -93,9 +108,15 @@ impl Bench {
                 Some(Ok(kafka)) => Ok(kafka),
                 _ => Err("this test needs a broker of its own".into()),
             },
-            Engine::Memory(_) => Err("memory has no broker".into()),
+            Engine::Memory(_) | Engine::Embedded { .. } => Err("only Kafka has a broker".into()),
         }
     }
+}
+
+/// The embedded log of a directory, with an fsync for every group.
+pub fn open_embedded(dir: &Path, tuning: &Tuning) -> Result<EmbeddedLog, LogError> {
+    let Tuning { queue_bytes, max_record_bytes, .. } = *tuning;
+    EmbeddedLog::open(EmbeddedConfig { dir: dir.to_owned(), sync: Sync::Disk, queue_bytes, max_record_bytes })
 }
 
 fn open(engine: &Engine, tuning: &Tuning) -> Result<Arc<dyn Log>, Failed> {

@@ -188,6 +188,7 @@ pub fn numbers(range: std::ops::Range<u64>) -> Vec<String> {
 pub fn write_foreign(bench: &Bench, record: InRecord, partitioner: Option<&str>) -> Checked {
     match &bench.engine {
         Engine::Memory(log) => log.inject(record).map(|_| ()).map_err(Failed::from),
+        Engine::Embedded { log, .. } => log.inject(&record).map(|_| ()).map_err(Failed::from),
         Engine::Kafka { bootstrap, .. } => {
             use rdkafka::message::{Header, OwnedHeaders};
             use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};

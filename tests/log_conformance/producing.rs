@@ -38,14 +38,19 @@ pub async fn two_producers_keep_their_own_order(bench: Bench) -> Checked {
 
 /// Makes what is sent stay in the queue for as long as it matters.
 fn hold(bench: &Bench) {
-    if let Engine::Memory(log) = &bench.engine {
-        log.deliver(Deliver::Held);
+    match &bench.engine {
+        Engine::Memory(log) => log.deliver(Deliver::Held),
+        Engine::Embedded { log, .. } => log.hold(true),
+        // It lingers.
+        Engine::Kafka { .. } => {}
     }
 }
 
 fn let_go(bench: &Bench) {
-    if let Engine::Memory(log) = &bench.engine {
-        log.deliver(Deliver::Inline);
+    match &bench.engine {
+        Engine::Memory(log) => log.deliver(Deliver::Inline),
+        Engine::Embedded { log, .. } => log.hold(false),
+        Engine::Kafka { .. } => {}
     }
 }
 

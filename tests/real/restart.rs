@@ -45,6 +45,8 @@ fn killed_and_back(parts: &Parts) {
     let mut process = parts.process("killed", &["watch.all_namespaces=true"]);
     process.await_ready();
     let mut uids: Vec<String> = (0..100).map(|n| create(parts, "killed", &format!("m-{n}"))).collect();
+    // What was never published owes no delete: those that will die are, the changes after them are under way.
+    eventually("all are published", || (data(parts, "killed.k8s-configmaps") >= 100).then_some(()));
     for n in 0..50 {
         change(parts, "killed", &format!("m-{n}"), 1);
     }

@@ -19,6 +19,10 @@ pub fn build(places: &[Place]) -> Result<ExitCode> {
     for place in places {
         testbed::build(place.part, &|line| eprintln!("testbed: {line}"))?;
     }
+    // Part of no place, and built only where there is a Terraform to use it.
+    if places.len() == Part::ALL.len() && testbed::terraform_available().is_ok() {
+        testbed::terraform_provider()?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
