@@ -272,7 +272,8 @@ export class Stream {
     // "pod web-1: created" beside the word "created" says it twice.
     setText(what, rest === word ? '' : rest);
     setText(where, entry.namespace || 'cluster');
-    setText(by, entry.manager ?? '');
+    // kubectl-client-side-apply, kubectl-edit: the drawer has it in full.
+    setText(by, (entry.manager ?? '').replace(/^kubectl-.*/, 'kubectl'));
     row.title = entry.summary;
     row.classList.toggle('fresh', this.perSecond < CALM && Date.now() - entry.at < 3000);
     return row;
