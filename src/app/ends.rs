@@ -7,8 +7,8 @@ use crate::kubernetes::client::{Access, AccessError, Cluster, Mode};
 use crate::log::Log;
 use crate::log::embedded::{EmbeddedConfig, EmbeddedLog, Sync};
 use crate::log::kafka::{KafkaConfig, KafkaLog};
-use crate::sandbox::{self, SandboxError};
-use crate::settings::{ClusterMode, EmbeddedSync, Loaded, LogEngine, Settings};
+use crate::sandbox::{self, LifeOptions, SandboxError, Scenario};
+use crate::settings::{ClusterMode, EmbeddedSync, Loaded, LogEngine, SandboxWorkload, Settings};
 use std::sync::Arc;
 
 /// Both ends, connected.
@@ -104,14 +104,25 @@ pub async fn start_sandbox(
     if settings.cluster.mode != ClusterMode::Sandbox {
         return Ok(None);
     }
+    // Before anything stands: a faulty file leaves nothing behind.
+    let scenario = settings.sandbox.scenario.as_deref().map(Scenario::read).transpose();
+    let life = LifeOptions {
+        lifelike: settings.sandbox.workload == SandboxWorkload::Lifelike,
+        rate: settings.sandbox.rate,
+        seed: settings.sandbox.seed,
+        scenario: scenario.map_err(|e| StartError::Refused(e.to_string()))?,
+    };
     let options = sandbox::SandboxOptions { listen: settings.sandbox.listen, dir: settings.sandbox_dir() };
-    let started = io.spawn(sandbox::Sandbox::start(options)).await.map_err(|e| StartError::System(e.to_string()))?;
-    let sandbox = started.map_err(|e| match e {
-        SandboxError::Listen(_) => StartError::Listen(e.to_string()),
+    let start = async {
+        let sandbox = sandbox::Sandbox::start(options).await?;
+        sandbox.live(life)?;
+        Ok(sandbox)
+    };
+    let started = io.spawn(start).await.map_err(|e| StartError::System(e.to_string()))?;
+    started.map(Some).map_err(|e| match e {
+        SandboxError::Listen(_) => StartError::Listen(format!("sandbox.listen = {e}")),
         SandboxError::Directory(_) => StartError::Refused(e.to_string()),
-    })?;
-    tracing::info!(url = sandbox.url(), kubeconfig = %sandbox.kubeconfig().display(), "the sandbox cluster is up");
-    Ok(Some(sandbox))
+    })
 }
 
 /// The client of the API server that the settings name. Does not contact it.

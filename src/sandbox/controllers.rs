@@ -4,7 +4,7 @@
 //! start in the middle goes on, and whatever users do to the objects is simply the next thing that is there. An object that
 //! makes no sense is skipped. Decisions are pure functions (the modules below); this file reads, asks them, and writes.
 
-use super::{Deletion, Object, Origin, State, Status, Write, text_at};
+use super::{Deletion, Object, State, Status, Write, text_at};
 use cache::{Cache, Seen, controller, controller_of};
 use jiff::{SignedDuration, Timestamp};
 use rand::rngs::StdRng;
@@ -59,8 +59,6 @@ enum Due {
     Pod(Arc<str>, Arc<str>),
     /// A rollout's progress deadline.
     Deployment(Arc<str>),
-    /// Pods without a node.
-    Schedule,
     /// All nodes report.
     Heartbeats,
     /// Nothing was heard of a node for too long.
@@ -151,8 +149,14 @@ impl Controllers {
         }
     }
 
-    fn origin(&self) -> &Origin {
-        self.state.origin()
+    /// Writes an Event about an object, in another component's name.
+    pub(super) fn say(&mut self, object: &Object, source: Source, host: &str, said: &Said) {
+        self.recorder.say(object, source, host, said);
+    }
+
+    /// Lets things take so many times as long from now on.
+    pub(super) fn set_delays(&mut self, delays: f64) {
+        self.delays = delays;
     }
 
     fn catch_up(&mut self, now: Timestamp) {
@@ -233,7 +237,6 @@ impl Controllers {
             match due {
                 Due::Pod(key, uid) => self.pod_due(&key, &uid, now),
                 Due::Deployment(key) => drop(self.dirty_deployments.insert(key)),
-                Due::Schedule => self.schedule = true,
                 Due::Heartbeats => self.heartbeats(now),
                 Due::Lost(node) => self.node_lost(&node, now),
                 Due::Evict(node) => self.evict_from(&node),

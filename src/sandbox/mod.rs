@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use tokio::task::AbortHandle;
 
-pub mod controllers;
+mod controllers;
 mod faults;
 mod http;
 mod journal;
@@ -17,17 +17,21 @@ mod object;
 mod origin;
 mod patch;
 mod resource;
+mod scenario;
 mod server;
 mod state;
 mod status;
+mod workload;
 
 pub use faults::{Fault, Faults, Rule};
 pub use kubeconfig::CONTEXT;
 pub use object::{Encoded, Object, text_at};
 pub use origin::Origin;
 pub use resource::Resource;
+pub use scenario::{Scenario, ScenarioError};
 pub use state::{Change, Deleted, Deletion, Listed, Operation, Part, Propagation, State, Watch, Write};
 pub use status::{Cause, Status};
+pub use workload::{Life, LifeOptions};
 
 /// Name of the kubeconfig in the sandbox's directory.
 pub const KUBECONFIG: &str = "kubeconfig";
@@ -130,6 +134,16 @@ impl Sandbox {
     /// Scripted faults.
     pub fn faults(&self) -> &Faults {
         &self.faults
+    }
+
+    /// Lets the cluster live from now on: its controllers, and what `options` ask for. To be called once.
+    pub fn live(&self, options: LifeOptions) -> Result<(), SandboxError> {
+        let life = Life::new(self.state.clone(), options).map_err(|s| SandboxError::Directory(s.message))?;
+        // As above: it ends with the sandbox.
+        #[allow(clippy::disallowed_methods)]
+        let task = tokio::spawn(life.run()).abort_handle();
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).push(task);
+        Ok(())
     }
 
     /// Stops serving and writes what is to be written. Idempotent.

@@ -68,6 +68,7 @@ pub struct Kubernetes {
     https: Arc<Https>,
     scratch: Scratch,
     port: Lease,
+    etcd_port: Lease,
     _other_ports: Vec<Lease>,
     admin_token: String,
     nobody_token: String,
@@ -105,7 +106,8 @@ impl Kubernetes {
             https,
             scratch,
             port,
-            _other_ports: vec![etcd_port],
+            etcd_port,
+            _other_ports: Vec::new(),
             admin_token: files.admin_token.clone(),
             nobody_token: files.nobody_token.clone(),
         };
@@ -124,6 +126,11 @@ impl Kubernetes {
     /// `https://127.0.0.1:PORT`. The same over restarts.
     pub fn url(&self) -> String {
         format!("https://127.0.0.1:{}", self.port.port())
+    }
+
+    /// `http://127.0.0.1:PORT` of etcd, for what the API server does not offer, such as a compaction now.
+    pub fn etcd_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.etcd_port.port())
     }
 
     /// A kubeconfig for the administrator (`system:masters`), valid as long as the cluster lives.

@@ -10,7 +10,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::Mutex;
+use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
 use tempfile::TempDir;
 use testbed::{Kafka, KafkaOptions, Kubernetes, KubernetesOptions, wait_until};
@@ -41,8 +41,8 @@ pub struct Parts {
 
 /// What the product stands between.
 pub enum Ends {
-    /// A real API server with etcd and controllers, a real Kafka.
-    Real { cluster: Box<Kubernetes>, kafka: Box<Kafka> },
+    /// A real API server with etcd and controllers, a real Kafka; each starts when it is first needed.
+    Real { cluster: LazyLock<Box<Kubernetes>>, kafka: LazyLock<Box<Kafka>> },
     /// The sandbox, the embedded log.
     Laptop(SandboxCluster),
 }
@@ -50,9 +50,9 @@ pub enum Ends {
 impl Parts {
     /// A real API server and a real Kafka.
     pub fn real() -> Self {
-        let kafka = Kafka::start(KafkaOptions::default()).expect("a real Kafka starts");
-        let cluster = Kubernetes::start(KubernetesOptions::default()).expect("a real API server starts");
-        Self::of(Ends::Real { cluster: Box::new(cluster), kafka: Box::new(kafka) })
+        let kafka = || Box::new(Kafka::start(KafkaOptions::default()).expect("a real Kafka starts"));
+        let cluster = || Box::new(Kubernetes::start(KubernetesOptions::default()).expect("a real API server starts"));
+        Self::of(Ends::Real { cluster: LazyLock::new(cluster), kafka: LazyLock::new(kafka) })
     }
 
     /// What a laptop has.
@@ -155,18 +155,30 @@ impl Parts {
         self.api("POST", "/api/v1/namespaces", &json!({"metadata": {"name": name}}));
     }
 
-    /// The settings of a product on these parts, with topics of its own.
-    pub fn sets(&self, prefix: &str) -> Vec<String> {
-        let kubeconfig = match &self.ends {
+    /// What leads a client to the API server.
+    pub fn kubeconfig(&self) -> PathBuf {
+        match &self.ends {
             Ends::Real { cluster, .. } => cluster.kubeconfig_path(),
             Ends::Laptop(sandbox) => sandbox.kubeconfig(),
-        };
+        }
+    }
+
+    /// The API server's storage forgets all history up to `revision`.
+    pub fn compact(&self, revision: &str) {
+        match &self.ends {
+            Ends::Real { cluster, .. } => compact_etcd(&cluster.etcd_url(), revision),
+            Ends::Laptop(sandbox) => sandbox.compact(),
+        }
+    }
+
+    /// The settings of a product on these parts, with topics of its own.
+    pub fn sets(&self, prefix: &str) -> Vec<String> {
         let log = match &self.ends {
             Ends::Real { kafka, .. } => format!("kafka.bootstrap={:?}", kafka.bootstrap()),
             Ends::Laptop(_) => "log.engine=\"embedded\"".into(),
         };
         vec![
-            format!("cluster.kubeconfig={:?}", kubeconfig.display().to_string()),
+            format!("cluster.kubeconfig={:?}", self.kubeconfig().display().to_string()),
             "cluster.mode=\"kubeconfig\"".into(),
             "cluster.name=\"real\"".into(),
             log,
@@ -323,11 +335,24 @@ pub fn eventually<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
     }
 }
 
+/// Through etcd's own JSON gateway.
+fn compact_etcd(url: &str, revision: &str) {
+    let addr: SocketAddr = url.trim_start_matches("http://").parse().expect("an address");
+    let body = json!({"revision": revision, "physical": true}).to_string();
+    let (status, answer) = http(addr, "POST", "/v3/kv/compaction", &body);
+    assert_eq!(status, 200, "{}", String::from_utf8_lossy(&answer));
+}
+
 /// A bare HTTP/1.0 GET, so that the product's own client proves nothing about its own server.
 pub fn http_get(addr: SocketAddr, path: &str) -> (u16, Vec<u8>) {
+    http(addr, "GET", path, "")
+}
+
+fn http(addr: SocketAddr, method: &str, path: &str, body: &str) -> (u16, Vec<u8>) {
     let mut stream = TcpStream::connect(addr).expect("it listens");
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").expect("it reads");
+    let length = if body.is_empty() { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
+    write!(stream, "{method} {path} HTTP/1.0\r\nHost: localhost\r\n{length}\r\n{body}").expect("it reads");
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).expect("it answers");
     let head_end = answer.windows(4).position(|w| w == b"\r\n\r\n").expect("a head");

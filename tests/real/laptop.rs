@@ -1,7 +1,7 @@
 //! A sandbox cluster of the trials' own, which can die and come back, and the plainest client of it.
 
 use super::kit::PATIENCE;
-use agent_events::sandbox::{Sandbox, SandboxOptions};
+use agent_events::sandbox::{LifeOptions, Sandbox, SandboxOptions};
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
@@ -39,6 +39,12 @@ impl SandboxCluster {
         *self.running.lock().expect("not poisoned") = Some(serve(self.dir.path().to_owned(), self.addr));
     }
 
+    /// Forgets all history, as etcd's compaction does.
+    pub fn compact(&self) {
+        let running = self.running.lock().expect("not poisoned");
+        running.as_ref().expect("it runs").0.faults().compact();
+    }
+
     /// Status and body.
     pub fn request(&self, method: &str, path: &str, content_type: &str, body: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(self.addr).expect("the sandbox listens");
@@ -63,5 +69,7 @@ fn serve(dir: PathBuf, listen: SocketAddr) -> (Sandbox, Runtime) {
     let sandbox = super::kit::eventually("the sandbox has its address and directory", || {
         runtime.block_on(Sandbox::start(options.clone())).ok()
     });
+    // Controllers only: what the trials make comes up, and nothing else happens.
+    runtime.block_on(async { sandbox.live(LifeOptions::default()) }).expect("it lives");
     (sandbox, runtime)
 }

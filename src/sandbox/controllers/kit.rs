@@ -1,6 +1,7 @@
 //! For tests: a cluster in virtual time.
 
 use super::*;
+use crate::sandbox::Origin;
 use serde_json::json;
 use std::sync::atomic::{AtomicI64, Ordering};
 

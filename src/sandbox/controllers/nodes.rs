@@ -38,11 +38,6 @@ impl Controllers {
         self.reconsider_pods_of(name, now);
     }
 
-    /// Whether a node is silent by order.
-    pub fn is_down(&self, name: &str) -> bool {
-        self.silent.contains(name)
-    }
-
     pub(super) fn heartbeats(&mut self, now: Timestamp) {
         self.timers.insert((now + HEARTBEAT, Due::Heartbeats));
         let all = self.nodes.all().map(|(_, n)| n.clone());

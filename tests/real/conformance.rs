@@ -1,0 +1,91 @@
+//! One suite of what a Kubernetes API server does, for a real kube-apiserver and for the sandbox.
+//!
+//! A case asserts what the *real* server was seen to do (1.37); then the sandbox has to do it too. Where it does not, and
+//! need not, [`DIFFERENCES`] says why: a difference that is not listed fails, and so does a listed one that is none.
+
+pub mod api;
+mod deleting;
+mod discovering;
+mod forms;
+mod kinds;
+mod listing;
+mod patching;
+mod selecting;
+mod watching;
+mod writing;
+
+use crate::kit::{Ends, Parts};
+use api::Api;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// A case and its name, which is a sentence.
+pub type Case = (&'static str, fn(&Api<'_>));
+
+/// Names the cases by their functions.
+macro_rules! cases {
+    ($($case:ident),* $(,)?) => { &[$((stringify!($case), $case)),*] };
+}
+use cases;
+
+/// What the sandbox does otherwise, by the name of the case, and the reason.
+const DIFFERENCES: &[(&str, &str)] = &[
+    ("an_apply_creates_and_then_owns_its_fields", NO_OWNERSHIP),
+    ("an_apply_to_what_others_own_conflicts_unless_forced", NO_OWNERSHIP),
+    ("an_unknown_field_is_refused_only_if_validation_is_strict", NO_SCHEMAS),
+    ("pods_can_be_selected_by_a_few_things_more", "it selects by the fields that our settings and kubectl use"),
+    (
+        "a_watch_of_garbage_versions_is_refused",
+        "a real server's 500 without a reason is its own fault; here it is a 400",
+    ),
+    ("an_unknown_path_is_not_found", "a Status as everywhere else, where a real server says it in plain text"),
+];
+
+const NO_OWNERSHIP: &str = "an apply creates or merges; who owns a field is not kept";
+const NO_SCHEMAS: &str = "without schemas no field is unknown";
+
+/// Cases that the sandbox cannot take yet, and what they wait for. Take the line away and they run.
+const LATER: &[(&str, &str)] = &[("a_deployment_rolls_out", "the controllers, which come with the lifelike workload")];
+
+/// Whether the sandbox leaves this case for later.
+pub fn is_for_later(name: &str) -> bool {
+    LATER.iter().any(|(later, _)| *later == name)
+}
+
+/// All cases.
+pub fn all() -> impl Iterator<Item = Case> {
+    let groups = [
+        listing::CASES,
+        selecting::CASES,
+        watching::CASES,
+        writing::CASES,
+        patching::CASES,
+        deleting::CASES,
+        forms::CASES,
+        discovering::CASES,
+        kinds::CASES,
+    ];
+    groups.into_iter().flatten().copied()
+}
+
+/// Runs a case between these ends.
+pub fn run(parts: &Parts, (name, case): Case) {
+    let api = Api::new(parts);
+    let listed = match &parts.ends {
+        Ends::Real { .. } => None,
+        Ends::Laptop(_) => DIFFERENCES.iter().find(|(differing, _)| *differing == name),
+    };
+    let Some((_, reason)) = listed else { return case(&api) };
+    let as_on_the_real_one = catch_unwind(AssertUnwindSafe(|| case(&api))).is_ok();
+    assert!(!as_on_the_real_one, "the sandbox does the same now; take it off the list of differences ({reason})");
+}
+
+/// What the sandbox does otherwise or not yet, for whoever reads the run; panics if it names a case that is none.
+pub fn differences() -> String {
+    let known: Vec<&str> = all().map(|(name, _)| name).collect();
+    let line = |(name, reason): &(&str, &str)| {
+        assert!(known.contains(name), "{name} is listed as a difference and is no case");
+        format!("  {name}: {reason}\n")
+    };
+    let lines = |list: &[(&str, &str)]| list.iter().map(line).collect::<String>();
+    format!("The sandbox is not as a real API server in\n{}and waits with\n{}", lines(DIFFERENCES), lines(LATER))
+}
