@@ -7,6 +7,8 @@ use crate::sandbox::resource::{DEFINITIONS, Resource};
 use crate::sandbox::status::{Cause, Status};
 use serde_json::{Map, Value, json};
 
+/// Deepest nesting. What is written must be readable again, and readers stop at 128.
+const DEPTH: usize = 100;
 /// Longest name made from a `generateName`.
 const GENERATED: usize = 63;
 
@@ -194,6 +196,9 @@ fn normalise(kind: &Resource, object: &mut Value) -> Result<(), Status> {
             }
         }
     }
+    if is_deeper_than(object, DEPTH) {
+        return Err(Status::bad_request(format!("the object is nested deeper than {DEPTH} levels")));
+    }
     set_type(object, kind);
     let metadata = metadata_of(object)?;
     for map in ["labels", "annotations"] {
@@ -224,6 +229,14 @@ fn normalise(kind: &Resource, object: &mut Value) -> Result<(), Status> {
         }
     }
     Ok(())
+}
+
+fn is_deeper_than(value: &Value, levels: usize) -> bool {
+    match value {
+        Value::Object(map) => levels == 0 || map.values().any(|v| is_deeper_than(v, levels - 1)),
+        Value::Array(list) => levels == 0 || list.iter().any(|v| is_deeper_than(v, levels - 1)),
+        _ => false,
+    }
 }
 
 fn drop_nulls(value: &mut Value) {

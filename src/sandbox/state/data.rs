@@ -9,6 +9,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use tokio::sync::watch;
 
+/// Largest object: what a body may bring, and room for what the server adds.
+const OBJECT_BYTES: usize = 4 << 20;
+
 /// Where an object stands: resource (`pods`, `deployments.apps`) and key.
 pub(in crate::sandbox) type Place = (Arc<str>, Arc<str>);
 
@@ -155,6 +158,10 @@ impl Data {
         let revision = self.revision + 1;
         value["metadata"]["resourceVersion"] = revision.to_string().into();
         let object = Arc::new(Object::new(value));
+        if object.encoded().json.len() > OBJECT_BYTES {
+            let why = format!("Request entity too large: limit is {OBJECT_BYTES}, also for what patches add up to");
+            return Err(Status::new(413, "RequestEntityTooLarge", why));
+        }
         self.write_down(Entry { revision, resource, key, json: Some(&object.encoded().json) })?;
         self.apply(resource, key, revision, Some(object.clone()));
         Ok(object)

@@ -156,7 +156,8 @@ fn grace(kind: &Resource, pod: &Object, how: &Deletion) -> i64 {
         return 0;
     }
     let grace = how.grace.or_else(|| pod.number("/spec/terminationGracePeriodSeconds")).unwrap_or_default();
-    if grace < 0 { 1 } else { grace }
+    // A year is more than any pod has, and a larger number must not leave the calendar.
+    if grace < 0 { 1 } else { grace.min(365 * 86_400) }
 }
 
 /// Marks it. A grace that runs can only be shortened.
@@ -172,8 +173,7 @@ fn mark(value: &mut Value, grace: i64, now: Timestamp) {
             if let Some(generation) = metadata.get("generation").and_then(Value::as_i64) {
                 metadata["generation"] = (generation + 1).into();
             }
-            // A year of grace is more than any pod has; a larger number must not leave the calendar.
-            now + SignedDuration::from_secs(grace.min(365 * 86400))
+            now + SignedDuration::from_secs(grace)
         }
     };
     metadata["deletionTimestamp"] = text_of(until).into();

@@ -331,3 +331,36 @@ fn nonsense_is_refused_and_never_panics() {
         }
     }
 }
+
+#[test]
+fn an_object_cannot_grow_beyond_what_can_be_kept() {
+    let state = state();
+    state.create("configmaps", config_map("c", "1"), &by()).unwrap();
+    let nest = |v: &mut Value| {
+        let old = v["data"].take();
+        v["data"] = json!({"deeper": old});
+    };
+    // Not even by many small steps, as patches take them. (A ConfigMap's values must be texts; a custom one's need not.)
+    state.create("customresourcedefinitions.apiextensions.k8s.io", widgets(), &by()).unwrap();
+    state.create("widgets.example.com", json!({"metadata": {"name": "w"}, "data": {}}), &by()).unwrap();
+    let refused = (0..200).find_map(|_| state.modify("widgets.example.com", "default", "w", &by(), nest).err());
+    assert_eq!(refused.expect("there is an end to it").code, 400);
+    let deepest = state.get("widgets.example.com", "default", "w").unwrap();
+    assert_eq!(deepest.encoded().value(), *deepest.value(), "what is kept can be read again");
+    let large = "x".repeat(1 << 20);
+    let refused = (0..9).find_map(|i| {
+        let grow = |v: &mut Value| v["data"][format!("k{i}")] = large.as_str().into();
+        state.modify("configmaps", "default", "c", &by(), grow).err()
+    });
+    assert_eq!(refused.expect("there is an end to it").code, 413);
+}
+
+#[test]
+fn an_endless_grace_stays_within_the_calendar() {
+    let state = state();
+    state.create("pods", on_node(pod("web")), &by()).unwrap();
+    let endless = Deletion { grace: Some(i64::MAX), ..Deletion::default() };
+    state.delete("pods", "default", "web", &endless).unwrap();
+    let deleted = state.delete("pods", "default", "web", &Deletion { grace: Some(5), ..Deletion::default() }).unwrap();
+    assert_eq!(deleted.object().text("/metadata/deletionTimestamp"), "2026-11-23T10:00:05Z");
+}
