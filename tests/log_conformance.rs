@@ -4,7 +4,10 @@
 //! Kafka comes from the test bed, or from AGENT_EVENTS_TEST_KAFKA=host:port (then nothing is killed). Where neither can
 //! be had its tests are counted as ignored, with the reason; under CI=true they fail.
 #![allow(clippy::print_stderr, reason = "what is skipped is said aloud")]
+#![allow(clippy::print_stdout, reason = "a child tells its parent")]
 
+#[path = "log_conformance/embedded/mod.rs"]
+mod embedded;
 #[path = "log_conformance/engines.rs"]
 mod engines;
 #[path = "log_conformance/faults.rs"]
@@ -29,9 +32,18 @@ type Test = fn(Bench) -> Pin<Box<dyn Future<Output = Checked>>>;
 
 /// Name and function, as one.
 macro_rules! tests {
-    ($($module:ident :: $name:ident),* $(,)?) => {
-        &[$((stringify!($name), |bench| Box::pin($module::$name(bench)))),*]
+    ($($module:ident $(:: $name:ident)+),* $(,)?) => {
+        &[$((last(stringify!($($name)+)), |bench| Box::pin($module $(:: $name)+ (bench)))),*]
     };
+}
+
+/// The last of some words.
+const fn last(words: &str) -> &str {
+    let mut at = words.len();
+    while at > 0 && !words.as_bytes()[at - 1].is_ascii_whitespace() {
+        at -= 1;
+    }
+    words.split_at(at).1
 }
 
 /// Hold for every engine.
@@ -63,6 +75,28 @@ const EVERYWHERE: &[(&str, Test)] = tests![
     producing::a_dropped_producer_settles_every_token,
 ];
 
+/// Only files can show it.
+const EMBEDDED: &[(&str, Test)] = tests![
+    embedded::what_was_written_is_there_after_opening_again,
+    embedded::owner::a_second_process_is_told_who_owns_the_directory,
+    embedded::owner::the_last_clone_gives_the_directory_free_and_ends_what_is_left,
+    embedded::owner::a_directory_that_cannot_be_used_is_refused_with_a_remedy,
+    embedded::damage::no_flipped_bit_goes_unnoticed,
+    embedded::damage::a_journal_that_ends_too_early_is_refused_and_stays_as_it_is,
+    embedded::damage::a_file_that_is_gone_is_named,
+    embedded::damage::a_torn_tail_is_dropped_and_named,
+    embedded::damage::what_is_broken_before_a_whole_group_is_damage_even_without_the_mark,
+    embedded::compaction::compaction_keeps_what_the_model_keeps,
+    embedded::compaction::retention_removes_old_records_and_moves_the_first_offset,
+    embedded::compaction::a_reader_and_a_writer_go_on_while_it_is_compacted,
+    embedded::killed::what_was_acked_outlives_a_kill_at_any_moment,
+    embedded::killed::a_record_that_was_lost_is_noticed,
+];
+
+/// Need a small file system of their own.
+const FULL_DISK: &[(&str, Test)] =
+    tests![embedded::full::a_full_disk_loses_nothing_that_was_acked_and_is_left_behind_once_there_is_room];
+
 /// Need a real Kafka, but leave it alone.
 const KAFKA: &[(&str, Test)] = tests![
     faults::a_receiver_that_panics_does_not_stop_the_reports_of_others,
@@ -80,15 +114,28 @@ const OUTAGES: &[(&str, Test)] = tests![
     faults::a_purge_settles_at_once_what_a_frozen_broker_holds,
 ];
 
+/// As a child of its own tests this program only appends, or only owns a directory.
+const APPENDER: &str = "--as-appender";
+const OWNER: &str = "--as-owner";
+
 fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [_, APPENDER, dir, from] => {
+            return embedded::killed::play(dir.as_ref(), from.parse().expect("a number"));
+        }
+        [_, OWNER, dir] => return embedded::owner::play(dir.as_ref()),
+        _ => {}
+    }
     let (shared, tormented) = (Arc::new(Bed::default()), Arc::new(Bed::default()));
     let mut trials = Vec::new();
     for (name, test) in EVERYWHERE {
         trials.push(Trial::test(format!("memory::{name}"), move || engines::run(*test, Bench::memory)));
     }
-    for (name, test) in EVERYWHERE {
+    for (name, test) in EVERYWHERE.iter().chain(EMBEDDED) {
         trials.push(Trial::test(format!("embedded::{name}"), move || engines::run(*test, Bench::embedded)));
     }
+    trials.extend(FULL_DISK.iter().map(|(name, test)| embedded::full::trial(name, *test)));
     for (name, test) in EVERYWHERE.iter().chain(KAFKA) {
         trials.push(engines::on_kafka(name, *test, &shared, engines::Needs::AnyKafka));
     }

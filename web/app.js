@@ -41,7 +41,7 @@ const live = new Live({
     stream.addChange(change);
   },
   lagged({ missed }) {
-    toast(`This page was too slow: ${count(missed)} entries are left out`, 'bad', 'warning');
+    toast(`This page was away or too slow: ${count(missed)} entries are left out`, 'plain', 'wait');
   },
   reset({ of }) {
     if (of === 'stream') stream.reset();

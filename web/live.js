@@ -12,7 +12,7 @@ export class Live {
     this.failures = 0;
     this.lostAt = 0;
     setInterval(() => {
-      if (this.lostAt) this.show('lost', `Reconnecting · ${Math.round((Date.now() - this.lostAt) / 1000)} s`);
+      setText(byId('connection-for'), this.lostAt ? `${Math.round((Date.now() - this.lostAt) / 1000)} s` : '');
     }, 1000);
     this.open();
   }
@@ -44,6 +44,7 @@ export class Live {
 
   connected() {
     this.show('live', 'Live');
+    setText(byId('connection-for'), '');
     if (this.lostAt) toast(`Connected again after ${span(Date.now() - this.lostAt)}`);
     this.failures = 0;
     this.lostAt = 0;
@@ -58,6 +59,20 @@ export class Live {
       this.failures++;
       const wait = Math.min(10_000, 500 * 2 ** Math.min(this.failures, 5)) * (0.75 + Math.random() / 2);
       this.timer = setTimeout(() => this.open(), wait);
+      if (this.failures === 1) this.explain(source.url);
+    }
+  }
+
+  /** An EventSource does not say why it was refused. */
+  async explain(url) {
+    const enough = new AbortController();
+    try {
+      const answer = await fetch(url, { signal: enough.signal, headers: { accept: 'text/event-stream' } });
+      if (!answer.ok) toast((await answer.json()).detail, 'bad', 'warning');
+    } catch {
+      // Nobody answers: that is what "Reconnecting" says.
+    } finally {
+      enough.abort();
     }
   }
 

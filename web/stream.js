@@ -88,6 +88,7 @@ export class Stream {
     byId('kind').value = this.filter.kind;
     this.onFilter?.(this.filter);
     this.list.scrollTop = 0;
+    this.held = 0;
     this.rebuild();
   }
 
@@ -169,7 +170,7 @@ export class Stream {
       ordered &&= !(this.entries.length && entry.at < this.entries.at(-1).at);
       this.entries.push(entry);
     }
-    // Partitions are read side by side: what was there before comes out of order.
+    // Partitions are read side by side, so what happened at nearly one time comes out of order.
     if (!ordered) this.entries.sort((a, b) => a.at - b.at);
     if (this.entries.length > KEPT) {
       for (const gone of this.entries.splice(0, this.entries.length - KEPT)) this.seen.delete(gone.key);
@@ -181,7 +182,7 @@ export class Stream {
       this.words();
       return;
     }
-    if (fitting) this.rebuild(fitting, ordered);
+    if (fitting) this.rebuild();
   }
 
   know(entry) {
@@ -199,18 +200,21 @@ export class Stream {
     if (![...select.options].some((option) => option.value === kind)) select.append(h('option', { value: kind }, kind));
   }
 
-  rebuild(added = 0, ordered = true) {
+  rebuild() {
+    const top = this.list.scrollTop;
+    const at = Math.floor(top / this.height);
+    const reading = top > 4 ? this.view[at] : null;
     const fitting = [];
     for (let i = this.entries.length - 1; i >= 0 && fitting.length < SHOWN; i--) {
       if (this.takes(this.entries[i])) fitting.push(this.entries[i]);
     }
     this.view = fitting;
-    const scrolled = this.list.scrollTop > 4;
     this.space.style.height = `${this.view.length * this.height}px`;
-    if (scrolled && added && ordered) {
+    const now = reading ? this.view.indexOf(reading) : -1;
+    if (now > at) {
       // Whoever reads further down keeps what they read before their eyes.
-      this.list.scrollTop += added * this.height;
-      this.below += added;
+      this.list.scrollTop = top + (now - at) * this.height;
+      this.below += now - at;
     }
     this.later();
   }
@@ -268,7 +272,8 @@ export class Stream {
     // "pod web-1: created" beside the word "created" says it twice.
     setText(what, rest === word ? '' : rest);
     setText(where, entry.namespace || 'cluster');
-    setText(by, entry.manager ?? '');
+    // kubectl-client-side-apply, kubectl-edit: the drawer has it in full.
+    setText(by, (entry.manager ?? '').replace(/^kubectl-.*/, 'kubectl'));
     row.title = entry.summary;
     row.classList.toggle('fresh', this.perSecond < CALM && Date.now() - entry.at < 3000);
     return row;

@@ -1,11 +1,12 @@
 //! The figures of agent-events, each with its baseline measured in the same run.
 //!
-//! `cargo bench --bench figures [-- [--quick] [--write] [decode] [ack] [cluster]]`
+//! `cargo bench --bench figures [-- [--quick] [--write] [decode] [ack] [cluster] [embedded]]`
 //!
 //! | section | ours | baseline |
 //! |---|---|---|
 //! | decode | watch line → redacted record, CPU of one thread | kube's typed decode and re-encode of the same lines |
 //! | cluster | the release binary on a real API server and Kafka | a bare reader of the same API server |
+//! | embedded | the embedded log: append, fold, compaction | a plain file with the same bytes and fsyncs |
 //! | ack | watch bytes → ack of a real Kafka, the whole product | a bare librdkafka producer with the same bytes |
 //!
 //! Absolute figures drift with the machine and with what else runs on it; the ratios are what counts. Each side runs
@@ -19,6 +20,7 @@ mod broker;
 mod cluster;
 mod cpu;
 mod decode;
+mod embedded;
 mod floor;
 mod pipeline;
 mod pods;
@@ -71,6 +73,10 @@ pub struct Scale {
     pub backlog: u64,
     /// Pods that are there at the start.
     pub listed: u64,
+    /// Records in the embedded log.
+    pub log_records: u64,
+    /// Rounds of its appends.
+    pub log_rounds: usize,
 }
 
 const FULL: Scale = Scale {
@@ -82,6 +88,8 @@ const FULL: Scale = Scale {
     burst: 10_000,
     backlog: 20_000,
     listed: 20_000,
+    log_records: 100_000,
+    log_rounds: 3,
 };
 const QUICK: Scale = Scale {
     pods: 300,
@@ -92,11 +100,14 @@ const QUICK: Scale = Scale {
     burst: 1_000,
     backlog: 2_000,
     listed: 2_000,
+    log_records: 10_000,
+    log_rounds: 1,
 };
 
 type Section = fn(&mut Report, Scale);
 
-const SECTIONS: &[(&str, Section)] = &[("decode", decode::run), ("ack", ack::run), ("cluster", cluster::run)];
+const SECTIONS: &[(&str, Section)] =
+    &[("decode", decode::run), ("ack", ack::run), ("cluster", cluster::run), ("embedded", embedded::run)];
 
 fn main() {
     let arguments = Arguments::parse();

@@ -109,14 +109,18 @@ impl EmbeddedLog {
         self.owner.core.directory().map_or(0, |directory| directory.bytes())
     }
 
-    /// From now on what is sent stays in its producers' queues, or no longer.
-    #[cfg(feature = "testing")]
+    /// For tests: from now on what is sent stays in its producers' queues, or no longer.
     pub fn hold(&self, held: bool) {
         self.owner.core.inbox.hold(held);
     }
 
-    /// Writes a record that no producer of ours would: null keys, null headers. The offset is given by the log.
-    #[cfg(feature = "testing")]
+    /// For tests: from now on it is cleaned only when [`Self::compact`] is called, for tests have times of their own.
+    pub fn leave_untended(&self) {
+        self.owner.core.untended.store(true, Ordering::Release);
+    }
+
+    /// For tests: writes a record that no producer of ours would, with null keys or null headers. The offset is given by
+    /// the log.
     pub fn inject(&self, record: &InRecord) -> Result<i64, LogError> {
         let core = &self.owner.core;
         let place = core.state().place(&record.topic, record.partition)?;

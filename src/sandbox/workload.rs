@@ -45,15 +45,16 @@ const HASTE: f64 = 0.25;
 /// How long that lasts.
 const HURRIED: SignedDuration = SignedDuration::from_secs(6);
 /// Changes that follow from one of the larger happenings, measured: pods, their owners, Events.
-const CHANGES_EACH: f64 = 25.0;
+const CHANGES_EACH: f64 = 30.0;
 /// Part of the rate that the larger happenings may take.
 const LARGE_PART: f64 = 0.6;
 /// No more of them than two a second: above, the rest of the rate is small changes, and nothing piles up.
 const LARGE_MOST: f64 = 2.0;
 /// From this rate on there is a namespace for cheap changes.
 const LOADED: u32 = 50;
-/// Small changes in one step, about 15 ms of work: others share the runtime.
-const SMALL_AT_ONCE: usize = 60;
+/// Small changes in one step, and how long they may take: others share the runtime.
+const SMALL_AT_ONCE: usize = 250;
+const SMALL_FOR: SignedDuration = SignedDuration::from_millis(20);
 /// How often the cluster is looked over.
 const LOOKED_OVER: SignedDuration = SignedDuration::from_secs(60);
 
@@ -185,7 +186,10 @@ impl Workload {
             self.play(&act, state, controllers, now);
         }
         self.open(now);
-        if now >= self.next_large {
+        self.rate.allowed(now, state.revision());
+        if now >= self.next_large && self.rate.is_overdrawn() {
+            self.next_large = self.rate.next();
+        } else if now >= self.next_large {
             let choice = choice::large(self.seed, self.large);
             self.large += 1;
             self.enter(choice, now);
@@ -210,17 +214,18 @@ impl Workload {
             if self.began + milliseconds(*ms) > now {
                 return;
             }
-            let choice = choice::opening(self.seed, self.opened);
+            // Where the drawn one is busy already, another one: everything is to be seen once.
+            let mut again = 0..8;
+            while again.next().is_some_and(|n| !self.enter(choice::opening(self.seed, self.opened, n), now)) {}
             self.opened += 1;
-            self.enter(choice, now);
         }
     }
 
-    fn enter(&mut self, choice: choice::Choice, now: Timestamp) {
+    fn enter(&mut self, choice: choice::Choice, now: Timestamp) -> bool {
         // Two illnesses of one patient would take each other's cure.
         let busy = |act: &Act| ailing(act).is_some_and(|t| self.agenda.values().any(|a| ailing(a) == Some(t)));
         if choice.acts.iter().any(|(_, act)| busy(act)) {
-            return;
+            return false;
         }
         tracing::debug!(what = ?choice.what, "the sandbox's workload");
         for (after, act) in choice.acts {
@@ -228,6 +233,7 @@ impl Workload {
             self.entered += 1;
             self.agenda.insert((at, self.entered), act);
         }
+        true
     }
 
     fn play(&self, act: &Act, state: &State, controllers: &mut Controllers, now: Timestamp) {
@@ -245,6 +251,9 @@ impl Workload {
         for n in 0..SMALL_AT_ONCE {
             if left < 1.0 {
                 return false;
+            }
+            if state.origin().now().duration_since(now) > SMALL_FOR {
+                return true;
             }
             left -= 1.0;
             let act = if self.loaded && n > 0 {

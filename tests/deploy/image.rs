@@ -44,6 +44,13 @@ impl Storage {
     }
 }
 
+impl Drop for Storage {
+    /// A container outlives the podman that started it: after a failed trial it would go on, in a directory that is gone.
+    fn drop(&mut self) {
+        drop(self.command("podman", &["rm", "--all", "--force", "--time=0"]).output());
+    }
+}
+
 /// Debian with the certificates of public authorities, as a layer; made once per user and release.
 fn base_layer() -> PathBuf {
     let release = std::fs::read_to_string("/etc/os-release").expect("it is there");

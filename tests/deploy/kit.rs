@@ -1,6 +1,6 @@
 //! The real parts, the shipped files, and a process that runs as the shipped pod would.
 
-use super::checker::{Record, dump};
+use super::topic;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
@@ -114,8 +114,8 @@ impl Parts {
         assert_eq!(gone, Ok(Some(())), "left behind: {:?}", left());
     }
 
-    /// Creates an object in a namespace that is watched, and waits for its record.
-    pub fn a_change_lands(&self, namespace: &str, prefix: &str) -> Record {
+    /// Creates an object in a namespace that is watched, and waits for its record; the record's key.
+    pub fn a_change_lands(&self, namespace: &str, prefix: &str) -> String {
         let name = format!("seen-{}", prefix.trim_end_matches('.'));
         self.api(
             "POST",
@@ -123,14 +123,11 @@ impl Parts {
             &json!({"metadata": {"name": name}, "data": {"k": "v"}}),
         );
         let key = format!("/configmaps/{namespace}/{name}");
-        let record = eventually("the change is in the topic", || {
-            let records = dump(&self.kafka.bootstrap(), &format!("{prefix}k8s-configmaps"));
-            records.into_iter().find(|record| record.key.ends_with(&key))
-        });
+        let (key, record) = topic::awaited(&self.kafka.bootstrap(), &format!("{prefix}k8s-configmaps"), &key);
         // Not by a list: the right to watch is there and used.
-        assert_eq!(record.source("observed"), Some("watch"), "{record:?}");
+        assert_eq!(record["source"]["observed"], "watch", "{record}");
         self.api("DELETE", &format!("/api/v1/namespaces/{namespace}/configmaps/{name}"), &Value::Null);
-        record
+        key
     }
 }
 

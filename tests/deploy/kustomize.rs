@@ -47,8 +47,8 @@ fn the_dev_overlay(parts: &Parts) {
     let pod = Pod::of(parts, NAMESPACE, "agent-events");
     let mut process = pod.run(parts, "overlay.");
     process.await_all_up();
-    let record = parts.a_change_lands("default", "overlay.");
-    assert!(record.key.starts_with("dev/"), "the overlay's name of the cluster: {}", record.key);
+    let key = parts.a_change_lands("default", "overlay.");
+    assert!(key.starts_with("dev/"), "the overlay's name of the cluster: {}", key);
     no_right_too_many(parts, &pod.token);
     assert_eq!(process.terminate(), Some(0));
 

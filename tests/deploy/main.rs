@@ -7,14 +7,12 @@
 // Counts and skips are for whoever reads the run.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
-#[path = "../real/checker.rs"]
-#[allow(dead_code, reason = "the other suite uses the rest")]
-mod checker;
 mod image;
 mod kit;
 mod kustomize;
 mod objects;
 mod terraform;
+mod topic;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::collections::BTreeSet;

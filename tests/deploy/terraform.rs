@@ -159,8 +159,8 @@ fn apply_and_destroy(parts: &Parts) {
     let pod = Pod::of(parts, NAMESPACE, "agent-events");
     let mut process = pod.run(parts, "terraform.");
     process.await_all_up();
-    let record = parts.a_change_lands("default", "terraform.");
-    assert!(record.key.starts_with("dev/"), "{}", record.key);
+    let key = parts.a_change_lands("default", "terraform.");
+    assert!(key.starts_with("dev/"), "{}", key);
     assert_eq!(process.terminate(), Some(0));
 
     example(&["destroy", "-auto-approve"]);

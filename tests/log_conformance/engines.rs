@@ -53,9 +53,29 @@ impl Bench {
     }
 
     pub fn embedded() -> Result<Self, Failed> {
-        let dir = tempfile::tempdir()?;
+        Ok(Self::embedded_in(tempfile::tempdir()?)?)
+    }
+
+    /// The log that stands in a directory.
+    pub fn embedded_in(dir: tempfile::TempDir) -> Result<Self, LogError> {
         let log = open_embedded(dir.path(), &Tuning::default())?;
         Ok(Self { log: Arc::new(log.clone()), engine: Engine::Embedded { log, dir }, unique: rand::random() })
+    }
+
+    /// The embedded log itself.
+    pub fn files(&self) -> Result<&EmbeddedLog, Failed> {
+        match &self.engine {
+            Engine::Embedded { log, .. } => Ok(log),
+            _ => Err("only for the embedded log".into()),
+        }
+    }
+
+    /// Closes an embedded log; what it wrote stays in its directory.
+    pub fn close(self) -> Result<tempfile::TempDir, Failed> {
+        match self.engine {
+            Engine::Embedded { dir, .. } => Ok(dir),
+            _ => Err("only for the embedded log".into()),
+        }
     }
 
     fn kafka(bed: Arc<Bed>) -> Result<Self, Failed> {
@@ -116,7 +136,11 @@ impl Bench {
 /// The embedded log of a directory, with an fsync for every group.
 pub fn open_embedded(dir: &Path, tuning: &Tuning) -> Result<EmbeddedLog, LogError> {
     let Tuning { queue_bytes, max_record_bytes, .. } = *tuning;
-    EmbeddedLog::open(EmbeddedConfig { dir: dir.to_owned(), sync: Sync::Disk, queue_bytes, max_record_bytes })
+    let config = EmbeddedConfig { dir: dir.to_owned(), sync: Sync::Disk, queue_bytes, max_record_bytes };
+    let log = EmbeddedLog::open(config)?;
+    // The tests' records are years old.
+    log.leave_untended();
+    Ok(log)
 }
 
 fn open(engine: &Engine, tuning: &Tuning) -> Result<Arc<dyn Log>, Failed> {

@@ -101,10 +101,12 @@ async function quiet(page, name) {
 
 const newest = (page, words) => page.evaluate((words) => [...document.querySelectorAll('.row')].some((row) => words.every((word) => row.title.includes(word))), words);
 
+const well = (page) => page.evaluate(() => document.querySelectorAll('.stage[data-state="ok"]').length === 5);
+
 async function lives(page) {
   await until('the page says that it is live', async () => (await page.getAttribute('#connection', 'data-state')) === 'live');
   await until('counts appear', async () => Number((await text(page, '.kind b')).replaceAll(',', '')) > 0);
-  await until('every stage of the pipeline is well', () => page.evaluate(() => document.querySelectorAll('.stage[data-state="ok"]').length === 5));
+  await until('every stage of the pipeline is well', () => well(page), 30_000);
   await until('what happened before is there', () => page.evaluate(() => document.querySelectorAll('.row').length > 3));
 }
 
@@ -175,6 +177,11 @@ async function keyboard(page) {
   await page.keyboard.press('Enter');
   await until('arrows and Enter open an object', () => page.evaluate(() => document.getElementById('drawer').open));
   await page.keyboard.press('Escape');
+  await page.focus('#stream');
+  await page.keyboard.press('End');
+  await until('whoever reads further down is offered the way back', () => page.locator('#to-live').isVisible());
+  await page.locator('#to-live').click();
+  await until('which leads to what is newest', () => page.evaluate(() => document.getElementById('stream').scrollTop === 0));
 }
 
 async function themes(page) {
@@ -232,6 +239,7 @@ try {
     await shot(dark, 'reconnecting-dark', false);
     await ask('return');
     await until('it comes back by itself', async () => (await dark.getAttribute('#connection', 'data-state')) === 'live', 20_000);
+    await until('and is well again', () => well(dark), 30_000);
     const words = await ask('change');
     await until('and goes on', () => newest(dark, words));
   }

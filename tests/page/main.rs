@@ -7,12 +7,14 @@
 #![allow(clippy::print_stderr)]
 
 mod cluster;
+mod laptop;
 
-use agent_events::app::{self, Ends, Running};
+use agent_events::app::{self, Running};
 use agent_events::http::{self, Faces};
 use agent_events::log::memory::MemoryLog;
 use agent_events::settings::{self, Sources};
 use cluster::{Cluster, Life};
+use laptop::Laptop;
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::SocketAddr;
@@ -36,7 +38,7 @@ fn start(cluster: &Cluster, log: &MemoryLog, api: &str) -> Running {
     ];
     let sources = Sources { set: sets.into(), ..Sources::default() };
     let loaded = settings::load(&sources).expect("good settings");
-    let ends = Ends {
+    let ends = app::Ends {
         api: Arc::new(cluster.clone()),
         cluster_uid: "7c9e6679-7425-40de-944b-e07fc1f90ae7".into(),
         log: Arc::new(log.clone()),
@@ -60,36 +62,77 @@ fn demo(port: &str) {
     running.shutdown();
 }
 
+/// What the product stands between, and what can be done there.
+enum Ends {
+    Memory(Cluster, MemoryLog),
+    Laptop(Laptop),
+}
+
+impl Ends {
+    fn start(&self, api: &str) -> Running {
+        match self {
+            Self::Memory(cluster, log) => start(cluster, log, api),
+            Self::Laptop(laptop) => laptop.start(api),
+        }
+    }
+
+    fn deploy(&self, name: &str) -> Result<(), String> {
+        match self {
+            Self::Memory(cluster, _) => cluster.deploy("shop", name, "registry.local/proof:1", 1, 1, "kubectl"),
+            Self::Laptop(laptop) => laptop.deploy(name)?,
+        }
+        Ok(())
+    }
+
+    fn edit(&self, name: &str) -> Result<(), String> {
+        match self {
+            Self::Memory(cluster, _) => {
+                for level in ["info", "debug"] {
+                    let map = serde_json::json!({"kind": "ConfigMap", "apiVersion": "v1", "metadata": {}, "data": {"LEVEL": level}});
+                    cluster.put("configmaps", "shop", name, "kubectl", &map);
+                }
+            }
+            Self::Laptop(laptop) => laptop.edit(name)?,
+        }
+        Ok(())
+    }
+}
+
 /// What the check wants done, done to the product.
 struct Stage {
-    cluster: Cluster,
-    log: MemoryLog,
+    ends: Ends,
     running: Option<Running>,
     api: String,
     changes: u32,
 }
 
 impl Stage {
+    fn set(ends: Ends) -> Result<Self, Failed> {
+        let running = ends.start("127.0.0.1:0");
+        let api = running.api_addr().to_string();
+        running.ready(Duration::from_secs(60)).map_err(|missing| format!("not ready: {missing:?}"))?;
+        Ok(Self { ends, running: Some(running), api, changes: 0 })
+    }
+
     /// Gives the words by which it is seen on the page.
     fn act(&mut self, what: &str) -> Result<String, String> {
         match what {
             "change" => {
                 self.changes += 1;
                 let name = format!("proof-{}", self.changes);
-                self.cluster.deploy("shop", &name, "registry.local/proof:1", 1, 1, "kubectl");
+                self.ends.deploy(&name)?;
                 Ok(name)
             }
             "edit" => {
-                let map = serde_json::json!({"kind": "ConfigMap", "apiVersion": "v1", "metadata": {}, "data": {"LOG_LEVEL": "trace"}});
-                self.cluster.put("configmaps", "shop", "web-config", "kubectl", &map);
-                Ok("configmap web-config version".into())
+                self.ends.edit("proof-config")?;
+                Ok("configmap proof-config version".into())
             }
             "outage" => {
                 self.running.take().map(|running| running.shutdown());
                 Ok(String::new())
             }
             "return" => {
-                self.running = Some(start(&self.cluster, &self.log, &self.api));
+                self.running = Some(self.ends.start(&self.api));
                 Ok(String::new())
             }
             other => Err(format!("the check asks for {other:?}")),
@@ -130,21 +173,26 @@ const HERE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/page");
 /// The whole check takes some 40 s on a busy machine with two cores.
 const PATIENCE: Duration = Duration::from_secs(240);
 
-fn the_page_lives_heals_and_is_accessible(chromium: &Path) -> Result<(), Failed> {
+fn between_memory_ends(chromium: &Path) -> Result<(), Failed> {
     let cluster = Cluster::new();
     let mut life = Life::new(cluster.clone(), 7);
-    let log = MemoryLog::default();
-    let running = start(&cluster, &log, "127.0.0.1:0");
-    let api = running.api_addr().to_string();
-    running.ready(Duration::from_secs(30)).map_err(|missing| format!("not ready: {missing:?}"))?;
+    let stage = Stage::set(Ends::Memory(cluster, MemoryLog::default()))?;
     (0..60).for_each(|_| life.go_on());
     let io = tokio::runtime::Runtime::new()?;
-    let young = young(&io);
-    let mut stage = Stage { cluster, log, running: Some(running), api: api.clone(), changes: 0 };
-    let screenshots = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap_or(Path::new("target")).join("page");
+    look(chromium, stage, "memory", Some(young(&io)))
+}
+
+fn on_a_laptop(chromium: &Path) -> Result<(), Failed> {
+    look(chromium, Stage::set(Ends::Laptop(Laptop::new()))?, "laptop", None)
+}
+
+/// Runs the check, and does what it asks for.
+fn look(chromium: &Path, mut stage: Stage, name: &str, young: Option<SocketAddr>) -> Result<(), Failed> {
+    let screenshots =
+        Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap_or(Path::new("target")).join("page").join(name);
     let page = serde_json::json!({
-        "url": format!("http://{api}/"), "young": format!("http://{young}/"), "chromium": chromium, "screenshots": screenshots, "change": true,
-        "kill": "watcher/pods", "outage": true,
+        "url": format!("http://{}/", stage.api), "young": young.map(|young| format!("http://{young}/")),
+        "chromium": chromium, "screenshots": screenshots, "change": true, "kill": "watcher/pods", "outage": true,
     });
     let mut check = Command::new("node");
     check.arg("check.mjs").current_dir(HERE).env("PAGE", page.to_string());
@@ -174,21 +222,34 @@ fn the_page_lives_heals_and_is_accessible(chromium: &Path) -> Result<(), Failed>
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::from_args();
+    let mut arguments = Arguments::from_args();
     if let Ok(port) = std::env::var("PAGE_DEMO") {
         demo(&port);
         return ExitCode::SUCCESS;
     }
-    let name = "the_page_lives_heals_and_is_accessible";
+    // One browser at a time: two on two cores would only measure each other.
+    arguments.test_threads = Some(1);
+    let trials: [(&str, fn(&Path) -> Result<(), Failed>); 2] = [
+        ("the_page_lives_heals_and_is_accessible_between_memory_ends", between_memory_ends),
+        ("the_page_lives_heals_and_is_accessible_on_a_laptop", on_a_laptop),
+    ];
     // Who only lists, or asks for others, waits for no npm.
-    let wanted = !arguments.list && arguments.filter.as_ref().is_none_or(|filter| name.contains(filter.as_str()));
-    let trial = match if wanted { browser() } else { Ok(PathBuf::new()) } {
-        Ok(chromium) => Trial::test(name, move || the_page_lives_heals_and_is_accessible(&chromium)),
-        Err(why) if testbed::must_not_skip() => Trial::test(name, move || Err(format!("{why} (and CI=true)").into())),
+    let asked = |name: &str| arguments.filter.as_ref().is_none_or(|filter| name.contains(filter.as_str()));
+    let browser =
+        if arguments.list || !trials.iter().any(|(name, _)| asked(name)) { Ok(PathBuf::new()) } else { browser() };
+    let trials = trials.into_iter().map(|(name, run)| match &browser {
+        Ok(chromium) => {
+            let chromium = chromium.clone();
+            Trial::test(name, move || run(&chromium))
+        }
+        Err(why) if testbed::must_not_skip() => {
+            let why = format!("{why} (and CI=true)");
+            Trial::test(name, move || Err(why.into()))
+        }
         Err(why) => {
-            eprintln!("SKIPPED: the page is not looked at: {why}");
+            eprintln!("SKIPPED {name}: {why}");
             Trial::test(name, || Ok(())).with_ignored_flag(true)
         }
-    };
-    libtest_mimic::run(&arguments, vec![trial]).exit_code()
+    });
+    libtest_mimic::run(&arguments, trials.collect()).exit_code()
 }

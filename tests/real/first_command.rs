@@ -179,7 +179,7 @@ fn in_the_background() {
     let status: Value = serde_json::from_slice(&status.stdout).expect("JSON");
     assert_eq!((&status["running"], &status["ready"]), (&json!(true), &json!(true)), "{status}");
     let pods = laptop.command(&["get", "pods", "-A", "-o", "name"]);
-    assert!(text(&pods).contains("pods/"), "the process is found by its data directory: {}", text(&pods));
+    assert!(text(&pods).contains("pod/"), "the process is found by its data directory: {}", text(&pods));
     let second = laptop.command(&start);
     assert_eq!(second.status.code(), Some(1));
     assert!(text(&second).contains("already works on"), "{}", text(&second));

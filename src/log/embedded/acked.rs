@@ -35,6 +35,8 @@ pub(super) struct Acked {
     sync: Sync,
     boot: u64,
     dirty: bool,
+    /// What the newest slot says.
+    last: Option<[u64; 4]>,
 }
 
 /// What the file says.
@@ -60,21 +62,25 @@ impl Acked {
             }
             None => Said::Damaged,
         };
-        let turn = newest.map_or(0, |slot| slot.turn);
-        Ok((Self { file, turn, sync, boot, dirty: false }, said))
+        let turn = newest.as_ref().map_or(0, |slot| slot.turn);
+        let last = newest.map(|slot| [slot.journal, slot.length, slot.boot, u64::from(slot.process)]);
+        Ok((Self { file, turn, sync, boot, dirty: false, last }, said))
     }
 
     /// Everything in that journal before `length`, and all earlier journals, are acknowledged from here on.
     pub fn note(&mut self, journal: u64, length: u64) -> io::Result<()> {
+        let words = [journal, length, self.boot, u64::from(self.sync == Sync::Process)];
+        if self.last == Some(words) {
+            return Ok(());
+        }
         let turn = self.turn + 1;
         let mut slot = Vec::with_capacity(SLOT);
-        for word in [turn, journal, length, self.boot, u64::from(self.sync == Sync::Process)] {
+        for word in [turn].iter().chain(&words) {
             slot.extend_from_slice(&word.to_le_bytes());
         }
         slot.extend_from_slice(&xxh3_64(&slot).to_le_bytes());
         self.file.write_all_at(&slot, SLOTS[usize::from(turn % 2 == 1)])?;
-        self.turn = turn;
-        self.dirty = true;
+        (self.turn, self.last, self.dirty) = (turn, Some(words), true);
         Ok(())
     }
 
@@ -112,4 +118,47 @@ fn read(file: &File, at: u64) -> Option<Slot> {
 /// Differs after each start of the machine; 0 where nobody says.
 fn this_boot() -> u64 {
     std::fs::read("/proc/sys/kernel/random/boot_id").map_or(0, |id| xxh3_64(&id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(path: &Path) -> Option<(u64, u64, bool)> {
+        match Acked::open(path, Sync::Disk).expect("a file").1 {
+            Said::Mark(Mark { journal, length, binding }) => Some((journal, length, binding)),
+            Said::Nothing | Said::Damaged => None,
+        }
+    }
+
+    #[test]
+    fn the_newest_mark_counts_and_where_it_is_damaged_the_one_before() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("acked");
+        let (mut acked, nothing) = Acked::open(&path, Sync::Disk).expect("a file");
+        assert!(matches!(nothing, Said::Nothing));
+        for length in [100, 200, 300] {
+            acked.note(7, length).expect("there is room");
+        }
+        assert_eq!(said(&path), Some((7, 300, true)));
+        let newest = SLOTS[usize::from(acked.turn % 2 == 1)];
+        acked.file.write_all_at(&[0xff], newest + 20).expect("there is room");
+        assert_eq!(said(&path), Some((7, 200, true)));
+        acked.file.write_all_at(&[0xff; SLOT], SLOTS[0]).expect("there is room");
+        acked.file.write_all_at(&[0xff; SLOT], SLOTS[1]).expect("there is room");
+        assert!(matches!(Acked::open(&path, Sync::Disk).expect("a file").1, Said::Damaged));
+    }
+
+    #[test]
+    fn what_only_the_operating_system_had_binds_until_the_machine_has_gone_down() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("acked");
+        let (mut acked, _) = Acked::open(&path, Sync::Process).expect("a file");
+        acked.note(1, 100).expect("there is room");
+        let is_known = acked.boot != 0;
+        assert_eq!(said(&path), Some((1, 100, is_known)));
+        acked.boot = acked.boot.wrapping_add(1);
+        acked.note(1, 200).expect("there is room");
+        assert_eq!(said(&path), Some((1, 200, false)), "another start of the machine");
+    }
 }

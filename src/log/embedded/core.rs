@@ -37,6 +37,8 @@ pub(super) struct Core {
     /// Rung when a journal was sealed, and when the log is closed.
     pub sealed: Bell,
     pub closed: AtomicBool,
+    /// Whether it is cleaned only when somebody asks for it.
+    pub untended: AtomicBool,
     /// Why nothing can be written at the moment.
     pub broken: Mutex<Option<String>>,
     /// Held by whoever turns journals into segments or segments into others.
@@ -59,6 +61,7 @@ impl Core {
             grown: Bell::default(),
             sealed: Bell::default(),
             closed: AtomicBool::new(false),
+            untended: AtomicBool::new(false),
             broken: Mutex::new(None),
             tending: Mutex::new(()),
             state: RwLock::new(state),

@@ -153,18 +153,29 @@ pub(super) fn whole_group_behind(file: &File, journal: u64, from: u64, end: u64)
     Ok(false)
 }
 
-/// What can be said of the records of a group that is not whole: the first that is broken, as far as its own coordinates can
-/// still be read, and how many before it are whole.
-pub(super) fn torn_at(file: &File, good: u64, end: u64) -> io::Result<(usize, Option<Head>)> {
+/// What can be said of the records of a group that is not whole.
+#[derive(Debug, Default)]
+pub(super) struct Torn {
+    /// How many at its beginning are.
+    pub whole: usize,
+    /// The first of the group, as far as its coordinates can still be read.
+    pub first: Option<Head>,
+    /// The first that is broken, as far as its own can.
+    pub broken: Option<Head>,
+}
+
+/// Looks at the group that begins at `good`.
+pub(super) fn torn_at(file: &File, good: u64, end: u64) -> io::Result<Torn> {
     let mut rest = vec![0; usize::try_from(end.saturating_sub(good)).unwrap_or_default()];
     file.read_exact_at(&mut rest, good)?;
     let mut rest = rest.get(GROUP..).unwrap_or_default();
-    let mut whole = 0;
+    let mut torn = Torn { first: codec::peek(rest), ..Torn::default() };
     while let Some((head, _)) = codec::checked(rest) {
         rest = &rest[head.length..];
-        whole += 1;
+        torn.whole += 1;
     }
-    Ok((whole, codec::peek(rest)))
+    torn.broken = codec::peek(rest);
+    Ok(torn)
 }
 
 /// The checked bytes of one record.

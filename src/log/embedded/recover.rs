@@ -223,18 +223,24 @@ fn open_journal(
         // A sealed journal was whole when the next one was made. And what stands whole behind a break was acknowledged too,
         // or it would never have been written.
         let broken = !is_last || must || journal::whole_group_behind(&file, number, scan.good, scan.length)?;
-        let (whole, head) = journal::torn_at(&file, scan.good, scan.length)?;
-        let at = head.filter(|head| state.bounds(head.place).is_some()).map(|head| (head.place, head.offset));
+        let torn = journal::torn_at(&file, scan.good, scan.length)?;
+        // Coordinates that cannot be are part of what is broken.
+        let known = |head: Option<Head>| {
+            let head = head.filter(|head| state.bounds(head.place).is_some_and(|bounds| head.offset >= bounds.next));
+            head.map(|head| (head.place, head.offset))
+        };
         if broken && (binding || !is_last) {
-            let at = at.or(last.map(|(place, offset)| (place, offset + 1))).or_else(|| first_missed(state));
+            let at =
+                known(torn.broken).or(last.map(|(place, offset)| (place, offset + 1))).or_else(|| first_missed(state));
             let what = format!("what stands behind byte {} is not what was written", scan.good);
             return Err(Damage::new(&path, at, what).into());
         }
         tracing::warn!(
             log = %directory.path.display(),
             bytes = scan.length - scan.good,
-            first = at.or(last).map_or_else(String::new, |at| named(state, at)),
-            whole_records = whole,
+            first = known(torn.first).map(|at| named(state, at)),
+            behind = last.map(|at| named(state, at)),
+            whole_records = torn.whole,
             acknowledged = broken,
             "dropped what was not written to its end when the process or the machine stopped"
         );

@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -40,7 +41,8 @@ pub struct Cleaned {
 
 /// The thread of it.
 pub(super) fn run(core: &Core) {
-    let mut cleaned = (0, None);
+    let mut cleaned =
+        Last { journal: core.state().segments.last().map_or(0, |segment| segment.last), at_ms: wall_ms() };
     loop {
         // Counted before looking, or the last ring would not be heard.
         let seen = core.sealed.count();
@@ -59,19 +61,24 @@ fn sort_all(core: &Core) -> Result<(), LogError> {
     Ok(())
 }
 
+/// When and up to where it was cleaned.
+struct Last {
+    journal: u64,
+    at_ms: i64,
+}
+
 /// Cleans when a fifth of the segments is new, as Kafka's dirty ratio would have it for our topics, and once an hour.
-fn clean_if_due(core: &Core, (upto, at): &mut (u64, Option<i64>)) -> Result<(), LogError> {
-    let now = wall_ms();
-    let (new, all, last) = {
-        let state = core.state();
-        let new: u64 = state.segments.iter().filter(|s| s.last > *upto).map(|s| s.bytes).sum();
-        (new, state.segments.iter().map(|s| s.bytes).sum::<u64>(), state.segments.last().map_or(0, |s| s.last))
-    };
-    let is_due = all > 0 && (new * 5 >= all || at.is_none_or(|at| now - at >= CLEAN_EVERY_MS));
-    if is_due {
+fn clean_if_due(core: &Core, last: &mut Last) -> Result<(), LogError> {
+    let now_ms = wall_ms();
+    let bytes_from =
+        |journal: u64| core.state().segments.iter().filter(|s| s.last > journal).map(|s| s.bytes).sum::<u64>();
+    let (new, all) = (bytes_from(last.journal), bytes_from(0));
+    let is_due = (new > 0 && new * 5 >= all) || (all > 0 && now_ms - last.at_ms >= CLEAN_EVERY_MS);
+    if is_due && !core.untended.load(Ordering::Acquire) {
         let _one = lock(&core.tending);
-        core.clean(now)?;
-        (*upto, *at) = (last, Some(now));
+        let journal = core.state().segments.last().map_or(0, |segment| segment.last);
+        core.clean(now_ms)?;
+        *last = Last { journal, at_ms: now_ms };
     }
     Ok(())
 }

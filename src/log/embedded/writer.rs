@@ -116,6 +116,10 @@ struct GiveUpTheRest<'a>(&'a Core);
 
 impl Drop for GiveUpTheRest<'_> {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            let why = "the thread that writes the log has panicked: start this process again";
+            lock(&self.0.broken).get_or_insert_with(|| why.to_owned());
+        }
         self.0.inbox.close();
         give_up(self.0, []);
     }

@@ -52,9 +52,9 @@ pub(super) const OPENING: &[(u64, What)] = &[
     (7_500, What::OutOfMemory),
     (9_000, What::RotateSecret),
     (9_500, What::Scale),
-    (11_000, What::BadImage),
-    (12_500, What::Promotion),
-    (13_000, What::BadRelease),
+    (10_500, What::BadImage),
+    (12_000, What::BadRelease),
+    (13_000, What::Promotion),
     (15_000, What::Warning),
     (16_000, What::Crash),
     (17_500, What::Evict),
@@ -101,9 +101,9 @@ pub(super) fn small(seed: u64, number: u64) -> Choice {
     choice(what, &mut dice)
 }
 
-/// One of the opening.
-pub(super) fn opening(seed: u64, place: usize) -> Choice {
-    choice(OPENING[place].1, &mut dice(seed ^ 2, place as u64))
+/// One of the opening, drawn for the `again`th time.
+pub(super) fn opening(seed: u64, place: usize, again: u64) -> Choice {
+    choice(OPENING[place].1, &mut dice(seed ^ 2, place as u64 + (again << 32)))
 }
 
 /// A change of next to no cost, for high rates.
@@ -227,7 +227,7 @@ mod tests {
         let all = |seed| (0..200).map(|n| (large(seed, n), small(seed, n), cheap(seed, n))).collect::<Vec<_>>();
         assert_eq!(all(1), all(1));
         assert_ne!(all(1), all(2));
-        let openings = |seed| (0..OPENING.len()).map(|n| opening(seed, n)).collect::<Vec<_>>();
+        let openings = |seed| (0..OPENING.len()).map(|n| opening(seed, n, 0)).collect::<Vec<_>>();
         assert_eq!(openings(1), openings(1));
         assert_ne!(openings(1), openings(2));
     }

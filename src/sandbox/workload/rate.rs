@@ -36,6 +36,11 @@ impl Rate {
         self.at + SignedDuration::from_secs_f64(wait)
     }
 
+    /// Whether more happened than was allowed.
+    pub fn is_overdrawn(&self) -> bool {
+        self.allowance < 0.0
+    }
+
     pub fn per_second(&self) -> f64 {
         self.per_second
     }

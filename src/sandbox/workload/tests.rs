@@ -140,7 +140,7 @@ fn the_rate_is_kept_and_nothing_grows() {
         let mut world = World::new(lifelike(rate, 1));
         world.live(60, |_| {});
         let (revision, pods) = (world.state.revision(), world.count(PODS));
-        let seconds = if rate == 5 { 1800 } else { 300 };
+        let seconds = if rate == 5 { 900 } else { 60 };
         world.live(seconds, |_| {});
         #[allow(clippy::cast_precision_loss)]
         let achieved = (world.state.revision() - revision) as f64 / seconds as f64;

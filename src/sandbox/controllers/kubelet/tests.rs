@@ -1,6 +1,8 @@
 //! The way of a pod.
 
 use super::*;
+use jiff::Timestamp;
+use serde_json::json;
 
 fn pod(spec: Value) -> Object {
     let mut pod = json!({"kind": "Pod", "apiVersion": "v1", "metadata": {"name": "p", "namespace": "n", "uid": "u"},
