@@ -41,6 +41,10 @@ const DIFFERENCES: &[(&str, &str)] = &[
         "a_watch_of_garbage_versions_is_refused",
         "a real server's 500 without a reason is its own fault; here it is a 400",
     ),
+    (
+        "orphans_lose_their_owner_and_stay",
+        "orphans are let go at once, without the finalizer that holds their owner meanwhile",
+    ),
     ("an_unknown_path_is_not_found", "a Status as everywhere else, where a real server says it in plain text"),
 ];
 
