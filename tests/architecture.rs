@@ -31,7 +31,6 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("rdkafka", &["log"]),
     ("dashmap", &["store"]),
     ("axum", &["http", "sandbox"]),
-    ("fjall", &["log", "sandbox"]),
 ];
 
 /// Crates that a layer must not touch: rules know no runtime.

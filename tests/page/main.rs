@@ -173,6 +173,8 @@ const HERE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/page");
 /// The whole check takes some 40 s on a busy machine with two cores.
 const PATIENCE: Duration = Duration::from_secs(240);
 
+type Look = fn(&Path) -> Result<(), Failed>;
+
 fn between_memory_ends(chromium: &Path) -> Result<(), Failed> {
     let cluster = Cluster::new();
     let mut life = Life::new(cluster.clone(), 7);
@@ -229,7 +231,7 @@ fn main() -> ExitCode {
     }
     // One browser at a time: two on two cores would only measure each other.
     arguments.test_threads = Some(1);
-    let trials: [(&str, fn(&Path) -> Result<(), Failed>); 2] = [
+    let trials: [(&str, Look); 2] = [
         ("the_page_lives_heals_and_is_accessible_between_memory_ends", between_memory_ends),
         ("the_page_lives_heals_and_is_accessible_on_a_laptop", on_a_laptop),
     ];

@@ -155,7 +155,7 @@ fn no_secret_leaves(parts: &Parts) {
     parts.api("DELETE", &format!("{path}/s"), &Value::Null);
     let topic = "canary.k8s-secrets";
     eventually("the delete is in the topic", || {
-        parts.dump(&topic).iter().any(|r| r.key.ends_with("/s") && r.op() == Some("d")).then_some(())
+        parts.dump(topic).iter().any(|r| r.key.ends_with("/s") && r.op() == Some("d")).then_some(())
     });
     let mut seen: Vec<(String, Vec<u8>)> = Vec::new();
     for topic in ["k8s-secrets", "k8s-pods", "k8s-configmaps", "event-stream", "agent-events-checkpoints"] {

@@ -33,7 +33,7 @@ fn converged(parts: &Parts, namespace: &str, topic: &str) {
     let here = format!("/{namespace}/");
     let mut last = Vec::new();
     eventually("fold and API server agree", || {
-        last = parts.dump(&topic);
+        last = parts.dump(topic);
         last.retain(|r| r.key.starts_with('~') || r.key.contains(&here));
         (fold(&last) == truth && last_offsets(&last) == truth).then_some(())
     });
@@ -67,7 +67,7 @@ fn killed_and_back(parts: &Parts) {
     process.await_ready();
     println!("ready {:.2} s after a restart", again.elapsed().as_secs_f64());
     converged(parts, "killed", "killed.k8s-configmaps");
-    let records = parts.dump(&"killed.k8s-configmaps");
+    let records = parts.dump("killed.k8s-configmaps");
     for uid in &dead {
         let deletes = records.iter().filter(|r| r.op() == Some("d") && r.source("uid") == Some(uid)).count();
         assert_eq!(deletes, 1, "the delete of {uid}");
@@ -101,7 +101,7 @@ fn orderly_restart(parts: &Parts) {
 
 /// Number of records that are not markers.
 fn data(parts: &Parts, topic: &str) -> usize {
-    parts.dump(&topic).iter().filter(|r| !r.key.starts_with('~')).count()
+    parts.dump(topic).iter().filter(|r| !r.key.starts_with('~')).count()
 }
 
 fn broker_away(parts: &Parts) {

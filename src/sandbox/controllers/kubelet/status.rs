@@ -233,12 +233,9 @@ pub(in crate::sandbox::controllers) fn evict(pod: &Object, now: Timestamp) -> (V
     status["phase"] = "Failed".into();
     status["reason"] = "Evicted".into();
     status["message"] = message.as_str().into();
-    for container in status["containerStatuses"].as_array_mut().into_iter().flatten() {
-        let began = container.pointer("/state/running/startedAt").cloned().unwrap_or_else(|| text.as_str().into());
-        container["state"] =
-            json!({"terminated": {"exitCode": 137, "reason": "Error", "startedAt": began, "finishedAt": text}});
-        container["ready"] = false.into();
-        container["started"] = false.into();
+    // As kubelets do: `kubectl get pods` then says Evicted, and not how the containers ended.
+    if let Some(status) = status.as_object_mut() {
+        status.remove("containerStatuses");
     }
     set_condition(&mut status, "DisruptionTarget", "True", "TerminationByKubelet", &message, &text);
     for condition in ["Ready", "ContainersReady"] {
