@@ -56,7 +56,7 @@ fn json_answer(code: u16, body: Bytes) -> Response<Body> {
 }
 
 fn plain_answer(text: String) -> Response<Body> {
-    typed_answer(200, "text/plain", Bytes::from(text))
+    typed_answer(200, "text/plain; charset=utf-8", Bytes::from(text))
 }
 
 fn typed_answer(code: u16, content_type: &'static str, body: Bytes) -> Response<Body> {
@@ -132,8 +132,8 @@ async fn objects(
         (&Method::DELETE, Some(_)) => "delete",
         (&Method::DELETE, None) => "deletecollection",
         (&Method::POST, Some(_)) => match target.subresource.as_deref() {
-            Some(subresource) => return Err(read::not_served(target, subresource)),
-            None => return Err(not_allowed()),
+            Some(subresource) if !target.has(subresource) => return Err(read::not_served(target, subresource)),
+            _ => return Err(not_allowed()),
         },
         _ => return Err(not_allowed()),
     };

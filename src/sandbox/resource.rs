@@ -129,7 +129,11 @@ pub fn builtin() -> Vec<Resource> {
             plural: (*plural).to_owned(),
             singular: kind.to_lowercase(),
             short_names: short.iter().map(|s| (*s).to_owned()).collect(),
-            categories: if has(ALL) { vec!["all".to_owned()] } else { Vec::new() },
+            categories: match *kind {
+                _ if has(ALL) => vec!["all".to_owned()],
+                "CustomResourceDefinition" => vec!["api-extensions".to_owned()],
+                _ => Vec::new(),
+            },
             namespaced: !has(CLUSTER),
             has_status: has(STATUS),
             has_scale: has(SCALE),

@@ -233,7 +233,7 @@ impl State {
             if home.is_terminating() {
                 let why =
                     format!("unable to create new content in namespace {namespace} because it is being terminated");
-                return Err(Status::forbidden(&kind, &name, &why));
+                return Err(Status::forbidden(&kind, &name, &why).terminating(&namespace));
             }
         }
         if kind.qualified == "services" {
@@ -263,10 +263,13 @@ impl State {
             return Ok(Arc::new(Object::new(new)));
         }
         let last_finalizer_went = deletion::is_over(&new) && !deletion::is_over(old.value());
-        let new = data.put(resource, &key, new)?;
-        if last_finalizer_went {
+        // One change, as in etcd: the version without finalizers is answered and never stored.
+        let new = if last_finalizer_went {
             data.remove(resource, &key)?;
-        }
+            Arc::new(Object::new(new))
+        } else {
+            data.put(resource, &key, new)?
+        };
         self.done(data);
         Ok(new)
     }

@@ -49,6 +49,13 @@ impl Cause {
         Self { field: field.into(), reason: "FieldValueInvalid", message: format!("Invalid value: {value}: {why}") }
     }
 
+    /// A field that takes a few values, and this is none of them.
+    pub fn unsupported(field: impl Into<String>, value: &Value, supported: &[&str]) -> Self {
+        let supported: Vec<String> = supported.iter().map(|s| format!("{s:?}")).collect();
+        let message = format!("Unsupported value: {value}: supported values: {}", supported.join(", "));
+        Self { field: field.into(), reason: "FieldValueNotSupported", message }
+    }
+
     /// A field that must not be set, or not be changed.
     pub fn forbidden(field: impl Into<String>, why: &str) -> Self {
         Self { field: field.into(), reason: "FieldValueForbidden", message: format!("Forbidden: {why}") }
@@ -128,6 +135,27 @@ impl Status {
         Self::new(403, "Forbidden", format!("{what} is forbidden: {why}")).about(resource, &resource.plural, name)
     }
 
+    /// Names the namespace whose end is the cause: clients that create match on it.
+    pub fn terminating(mut self, namespace: &str) -> Self {
+        let cause = json!({
+            "reason": "NamespaceTerminating", "message": format!("namespace {namespace} is being terminated"),
+            "field": "metadata.namespace",
+        });
+        self.details.insert("causes".into(), json!([cause]));
+        self
+    }
+
+    /// 422: the options of a request are not possible. `kind` is theirs, such as `DeleteOptions`.
+    pub fn invalid_options(kind: &str, cause: Cause) -> Self {
+        let message = format!("{kind}.meta.k8s.io \"\" is invalid: {}: {}", cause.field, cause.message);
+        let mut status = Self::new(422, "Invalid", message);
+        status.details.insert("group".into(), "meta.k8s.io".into());
+        status.details.insert("kind".into(), kind.into());
+        let cause = json!({"reason": cause.reason, "message": cause.message, "field": cause.field});
+        status.details.insert("causes".into(), json!([cause]));
+        status
+    }
+
     /// 400.
     pub fn bad_request(why: impl Into<String>) -> Self {
         Self::new(400, "BadRequest", why)
@@ -167,7 +195,7 @@ impl Status {
         if !self.reason.is_empty() {
             status["reason"] = self.reason.into();
         }
-        if !self.details.is_empty() {
+        if !self.details.is_empty() || matches!(self.code, 404 | 405) {
             status["details"] = Value::Object(self.details.clone());
         }
         status

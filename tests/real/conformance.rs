@@ -37,17 +37,17 @@ const DIFFERENCES: &[(&str, &str)] = &[
     ("an_apply_removes_what_its_manager_now_leaves_out", NO_OWNERSHIP),
     ("an_apply_to_what_others_own_conflicts_unless_forced", NO_OWNERSHIP),
     ("an_unknown_field_is_refused_only_if_validation_is_strict", NO_SCHEMAS),
-    ("pods_can_be_selected_by_a_few_things_more", "it selects by the fields that our settings and kubectl use"),
     (
         "a_watch_of_garbage_versions_is_refused",
         "a real server's 500 without a reason is its own fault; here it is a 400",
     ),
+    (
+        "orphans_lose_their_owner_and_stay",
+        "orphans are let go at once, without the finalizer that holds their owner meanwhile",
+    ),
     ("an_unknown_path_is_not_found", "a Status as everywhere else, where a real server says it in plain text"),
-    ("kubectl_creates_without_a_manifest", NO_PROTOBUF),
-    ("kubectl_asks_what_it_may_do", NO_PROTOBUF),
 ];
 
-const NO_PROTOBUF: &str = "kubectl sends this in protobuf alone, and is told in a 415 what to type instead";
 const NO_OWNERSHIP: &str = "an apply creates or merges; who owns a field is not kept";
 const NO_SCHEMAS: &str = "without schemas no field is unknown";
 

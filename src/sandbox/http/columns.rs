@@ -140,9 +140,6 @@ fn builtin(qualified: &str) -> Columns {
             ],
         ),
         "namespaces" => (&[NAME, ("Status", "string", |o, _| text_at(o, "/status/phase").into()), AGE], &[]),
-        "serviceaccounts" => {
-            (&[NAME, ("Secrets", "string", |o, _| list(o, "/secrets").len().to_string().into()), AGE], &[])
-        }
         "events" => (
             &[
                 ("Last Seen", "string", |o, now| age_of(last_seen(o), now).into()),
@@ -183,7 +180,12 @@ pub(super) fn columns(kind: &Resource, version: &str) -> Vec<Column> {
     let own = kind.version(version).map_or(&[][..], |v| &v.columns);
     if own.is_empty() {
         let (always, wide) = builtin(&kind.qualified);
-        return always.iter().map(known(false)).chain(wide.iter().map(known(true))).collect();
+        let mut columns: Vec<Column> = always.iter().map(known(false)).chain(wide.iter().map(known(true))).collect();
+        if kind.qualified == "events" {
+            // The message stands behind two columns that only `-o wide` shows.
+            columns[4..7].rotate_left(1);
+        }
+        return columns;
     }
     let custom = own.iter().map(|c| Column {
         name: c.name.clone(),
@@ -358,7 +360,7 @@ fn source(event: &Value) -> String {
 
 /// The definition of a column, as a Table carries it.
 pub(super) fn definition(column: &Column) -> Value {
-    let format = if column.name == "Name" && !column.wide { "name" } else { "" };
+    let format = if column.name == "Name" { "name" } else { "" };
     json!({"name": column.name, "type": column.kind, "format": format, "description": "", "priority": i64::from(column.wide)})
 }
 

@@ -26,6 +26,12 @@ struct Served {
     verbs: Vec<&'static str>,
 }
 
+/// Namespaces are deleted one by one.
+fn verbs(resource: &Resource) -> Vec<&'static str> {
+    let all = VERBS.into_iter();
+    all.filter(|verb| *verb != "deletecollection" || resource.qualified != "namespaces").collect()
+}
+
 fn served(state: &State) -> Vec<Served> {
     let mut all = Vec::new();
     for resource in state.resources() {
@@ -45,7 +51,7 @@ fn served(state: &State) -> Vec<Served> {
                 group: resource.group.clone(),
                 version: version.name.clone(),
                 subresources,
-                verbs: VERBS.to_vec(),
+                verbs: verbs(&resource),
                 resource: resource.clone(),
             });
         }

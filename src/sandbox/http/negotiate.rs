@@ -41,24 +41,39 @@ fn ranges(headers: &HeaderMap) -> Vec<Range<'_>> {
     understood.collect()
 }
 
+/// The form that a range names, if the sandbox has it.
+fn form_of(range: &Range<'_>) -> Option<Form> {
+    let meta = range.group == "meta.k8s.io" && range.version == "v1";
+    match range.shape {
+        _ if !matches!(range.media, "application/json" | "application/*" | "*/*") => None,
+        "" => Some(Form::Whole),
+        "Table" if meta => Some(Form::Table),
+        "PartialObjectMetadata" | "PartialObjectMetadataList" if meta => Some(Form::Metadata),
+        _ => None,
+    }
+}
+
 /// The first form that the client takes and the sandbox has.
 pub(super) fn form(headers: &HeaderMap) -> Result<Form, Status> {
     let ranges = ranges(headers);
     if ranges.is_empty() {
         return Ok(Form::Whole);
     }
-    let known = ranges.iter().filter(|r| matches!(r.media, "application/json" | "application/*" | "*/*"));
-    let meta = |r: &Range<'_>| r.group == "meta.k8s.io" && r.version == "v1";
-    let forms = known.filter_map(|r| match r.shape {
-        "" => Some(Form::Whole),
-        "Table" if meta(r) => Some(Form::Table),
-        "PartialObjectMetadata" | "PartialObjectMetadataList" if meta(r) => Some(Form::Metadata),
-        _ => None,
-    });
-    forms.into_iter().next().ok_or_else(|| {
+    ranges.iter().find_map(form_of).ok_or_else(|| {
         let why = "only the following media types are accepted: application/json";
         Status::new(406, "NotAcceptable", why)
     })
+}
+
+/// A list of metadata is a form of its own; who asks for the metadata of an object cannot read it.
+pub(super) fn takes_lists(headers: &HeaderMap) -> Result<(), Status> {
+    let known = ranges(headers).into_iter().find(|r| form_of(r).is_some());
+    if known.is_some_and(|r| r.shape == "PartialObjectMetadata") {
+        let why = "you requested PartialObjectMetadata, but the requested object is a list: ask for a \
+                   PartialObjectMetadataList";
+        return Err(Status::new(406, "NotAcceptable", why));
+    }
+    Ok(())
 }
 
 /// Whether the client takes discovery in one document.

@@ -45,15 +45,12 @@ impl Parameters {
         }
     }
 
-    /// `dryRun=All`.
-    pub fn dry_run(&self, kind: &Resource) -> Result<bool, Status> {
+    /// `dryRun=All`, among the options of that kind.
+    pub fn dry_run(&self, options: &str) -> Result<bool, Status> {
         match self.text("dryRun") {
             "" => Ok(false),
             "All" => Ok(true),
-            other => {
-                let cause = Cause::invalid("dryRun", &json!(other), "supported values: \"All\"");
-                Err(Status::invalid(kind, "", vec![cause]))
-            }
+            other => Err(Status::invalid_options(options, Cause::unsupported("dryRun", &json!([other]), &["All"]))),
         }
     }
 }
@@ -113,14 +110,7 @@ pub(super) enum At {
 }
 
 pub(super) fn invalid_options(field: &str, why: &str) -> Status {
-    let cause = Cause::forbidden(field, why);
-    let message = format!("ListOptions.meta.k8s.io \"\" is invalid: {field}: {}", cause.message);
-    let mut status = Status::new(422, "Invalid", message);
-    status.details.insert("kind".into(), "ListOptions".into());
-    status.details.insert("group".into(), "meta.k8s.io".into());
-    let cause = json!([{"reason": cause.reason, "message": cause.message, "field": cause.field}]);
-    status.details.insert("causes".into(), cause);
-    status
+    Status::invalid_options("ListOptions", Cause::forbidden(field, why))
 }
 
 /// A resourceVersion as it is asked for; `None`: none.
@@ -165,8 +155,8 @@ impl At {
                 Err(invalid_options(field, "resourceVersionMatch is forbidden unless resourceVersion is provided"))
             }
             (other, _) => {
-                let why = format!("unsupported value {other:?}: supported values: \"Exact\", \"NotOlderThan\"");
-                Err(invalid_options(field, &why))
+                let cause = Cause::unsupported(field, &json!(other), &["Exact", "NotOlderThan", ""]);
+                Err(Status::invalid_options("ListOptions", cause))
             }
         }
     }

@@ -39,12 +39,12 @@ pub(super) async fn get(api: &Api, target: &Target, headers: &HeaderMap, query: 
     if let Some(revision) = revision(query)? {
         reach(api, revision).await?;
     }
-    let object = api.state.get(&target.kind.qualified, &target.namespace, target.name())?;
+    let find = || api.state.get(&target.kind.qualified, &target.namespace, target.name());
     match target.subresource.as_deref() {
-        None => Ok(json_answer(200, writer.one(object.encoded(), true))),
-        Some("status") if target.kind.has_status => Ok(json_answer(200, writer.one(object.encoded(), true))),
-        Some("scale") if target.kind.has_scale => Ok(json_answer(200, Bytes::from(scale(object.value()).to_string()))),
-        Some("log") if target.kind.qualified == "pods" => Ok(super::plain_answer(log(object.value(), query)?)),
+        None => Ok(json_answer(200, writer.one(find()?.encoded(), true))),
+        Some("status") if target.kind.has_status => Ok(json_answer(200, writer.one(find()?.encoded(), true))),
+        Some("scale") if target.kind.has_scale => Ok(json_answer(200, Bytes::from(scale(find()?.value()).to_string()))),
+        Some("log") if target.kind.qualified == "pods" => Ok(super::plain_answer(log(find()?.value(), query)?)),
         Some(other) => Err(not_served(target, other)),
     }
 }
@@ -55,6 +55,7 @@ pub(super) fn not_served(target: &Target, subresource: &str) -> Status {
 }
 
 pub(super) async fn list(api: &Api, target: &Target, headers: &HeaderMap, query: &Parameters) -> Answer {
+    negotiate::takes_lists(headers)?;
     let writer = writer(api, target, headers, query)?;
     let selection = Selection::of(query, &target.kind)?;
     let limit = usize::try_from(query.number("limit")?.unwrap_or_default()).unwrap_or(usize::MAX);
@@ -116,11 +117,16 @@ pub(super) fn scale(object: &Value) -> Value {
     let selector = object.pointer("/spec/selector/matchLabels").and_then(Value::as_object).into_iter().flatten();
     let selector: Vec<String> = selector.filter_map(|(k, v)| Some(format!("{k}={}", v.as_str()?))).collect();
     let number = |pointer: &str| object.pointer(pointer).and_then(Value::as_i64).unwrap_or_default();
+    // Zero is left out.
+    let spec = match number("/spec/replicas") {
+        0 => json!({}),
+        replicas => json!({"replicas": replicas}),
+    };
     json!({
         "kind": "Scale", "apiVersion": "autoscaling/v1",
         "metadata": {"name": metadata["name"], "namespace": metadata["namespace"], "uid": metadata["uid"],
                      "resourceVersion": metadata["resourceVersion"], "creationTimestamp": metadata["creationTimestamp"]},
-        "spec": {"replicas": number("/spec/replicas")},
+        "spec": spec,
         "status": {"replicas": number("/status/replicas"), "selector": selector.join(",")},
     })
 }

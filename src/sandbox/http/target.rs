@@ -26,6 +26,16 @@ pub(super) struct Target {
 }
 
 impl Target {
+    /// Whether the kind has that subresource.
+    pub fn has(&self, subresource: &str) -> bool {
+        match subresource {
+            "status" => self.kind.has_status,
+            "scale" => self.kind.has_scale,
+            "log" => self.kind.qualified == "pods",
+            _ => false,
+        }
+    }
+
     /// The target's name; empty of a collection.
     pub fn name(&self) -> &str {
         self.name.as_deref().unwrap_or_default()

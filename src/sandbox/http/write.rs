@@ -73,7 +73,16 @@ impl Request<'_> {
             "" => agent,
             manager => manager,
         };
-        let dry_run = self.query.dry_run(self.kind())?;
+        let options = if self.target.name.is_none() { "CreateOptions" } else { "UpdateOptions" };
+        let dry_run = self.query.dry_run(options)?;
+        let levels = ["", "Ignore", "Strict", "Warn"];
+        let level = self.query.text("fieldValidation");
+        if !levels.contains(&level) {
+            return Err(Status::invalid_options(
+                options,
+                Cause::unsupported("fieldValidation", &json!(level), &levels),
+            ));
+        }
         Ok(Write { manager: manager.to_owned(), operation: Operation::Update, part, dry_run })
     }
 
@@ -100,7 +109,8 @@ impl Request<'_> {
         let Some(fields) = value.as_object() else { return Err(Status::bad_request("the body is no object")) };
         let given = |field: &str| fields.get(field).and_then(Value::as_str).unwrap_or_default();
         let (given_kind, given_version) = (given("kind"), given("apiVersion"));
-        let matches = |given: &str, wanted: &str| given.is_empty() || given == wanted;
+        // Only a built-in kind is known by its path alone.
+        let matches = |given: &str, wanted: &str| given == wanted || (given.is_empty() && !self.kind().custom);
         if !matches(given_kind, kind) || !matches(given_version, &api_version) {
             let why = format!(
                 "{given_kind} in version {given_version:?} cannot be handled as a {kind}: the path is of {kind} in {api_version}"
@@ -160,6 +170,11 @@ impl Request<'_> {
             })?;
             return self.answer(200, &scaled);
         }
+        if text_at(&value, "/metadata/name").is_empty() && value.is_object() {
+            let name = self.target.name();
+            let why = format!("the name of the object ({name} based on URL) was undeterminable: name must be provided");
+            return Err(Status::bad_request(why));
+        }
         let object = self.object(value)?;
         let upsert =
             matches!(resource.as_str(), "leases.coordination.k8s.io" | "events" | "services") && part == Part::Main;
@@ -206,6 +221,7 @@ impl Request<'_> {
                 return set_replicas(object, replicas_of(&seen)?);
             }
             let revision = object["metadata"]["resourceVersion"].clone();
+            let uid = object["metadata"]["uid"].clone();
             object["apiVersion"] = self.target.api_version().into();
             if self.target.group == EVENTS {
                 *object = super::represent::to_events_v1(std::mem::take(object));
@@ -214,6 +230,11 @@ impl Request<'_> {
             let mut patched = self.object(std::mem::take(object))?;
             if text_at(&patched, "/metadata/resourceVersion").is_empty() {
                 patched["metadata"]["resourceVersion"] = revision;
+            }
+            let given = &patched["metadata"]["uid"];
+            if !given.is_null() && *given != uid {
+                let cause = Cause::invalid("metadata.uid", given, "field is immutable");
+                return Err(Status::invalid(self.kind(), name, vec![cause]));
             }
             *object = patched;
             Ok(())
@@ -260,6 +281,15 @@ impl Request<'_> {
         if !body.is_object() {
             return Err(Status::bad_request("the body of a deletion must be DeleteOptions"));
         }
+        if !matches!(text_at(&body, "/kind"), "" | "DeleteOptions") {
+            let why = format!("the body of a deletion is a {}, and must be DeleteOptions", text_at(&body, "/kind"));
+            return Err(Status::bad_request(why));
+        }
+        if body.get("orphanDependents").is_some_and(Value::is_boolean) && body.get("propagationPolicy").is_some() {
+            let why = "orphanDependents and deletionPropagation cannot be both set";
+            let cause = Cause::invalid("propagationPolicy", &body["propagationPolicy"], why);
+            return Err(Status::invalid_options("DeleteOptions", cause));
+        }
         let policy = match text_at(&body, "/propagationPolicy") {
             "" => self.query.text("propagationPolicy"),
             policy => policy,
@@ -269,9 +299,9 @@ impl Request<'_> {
             "Foreground" => Propagation::Foreground,
             "Orphan" => Propagation::Orphan,
             other => {
-                let supported = "supported values: \"Background\", \"Foreground\", \"Orphan\"";
-                let cause = Cause::invalid("propagationPolicy", &json!(other), supported);
-                return Err(Status::invalid(self.kind(), self.target.name(), vec![cause]));
+                let supported = ["Foreground", "Background", "Orphan", "nil"];
+                let cause = Cause::unsupported("propagationPolicy", &json!(other), &supported);
+                return Err(Status::invalid_options("DeleteOptions", cause));
             }
         };
         let text = |pointer: &str| Some(text_at(&body, pointer).to_owned()).filter(|t| !t.is_empty());
@@ -286,7 +316,7 @@ impl Request<'_> {
             uid: text("/preconditions/uid"),
             revision: text("/preconditions/resourceVersion"),
             propagation,
-            dry_run: in_body || self.query.dry_run(self.kind())?,
+            dry_run: in_body || self.query.dry_run("DeleteOptions")?,
         })
     }
 
@@ -314,6 +344,10 @@ impl Request<'_> {
     }
 
     pub fn delete_collection(&self) -> Answer {
+        // Not of all namespaces at once, and not the namespaces themselves.
+        if (self.kind().namespaced && self.target.namespace.is_empty()) || self.kind().qualified == "namespaces" {
+            return Err(super::not_allowed());
+        }
         let how = self.deletion()?;
         let selection = super::query::Selection::of(self.query, self.kind())?;
         let resource = &self.kind().qualified;
@@ -346,8 +380,21 @@ fn patch_options(cause: Cause) -> Status {
 
 fn replicas_of(scale: &Value) -> Result<i64, Status> {
     // Absent is zero, as for any number of Kubernetes.
-    let replicas = scale.pointer("/spec/replicas").map_or(Some(0), Value::as_i64).filter(|r| *r >= 0);
-    replicas.ok_or_else(|| Status::bad_request("spec.replicas of a Scale must be a whole number, not negative"))
+    let replicas = scale.pointer("/spec/replicas").map_or(Some(0), Value::as_i64);
+    let replicas = replicas.ok_or_else(|| Status::bad_request("spec.replicas of a Scale must be a whole number"))?;
+    if replicas >= 0 {
+        return Ok(replicas);
+    }
+    let name = text_at(scale, "/metadata/name");
+    let cause = Cause::invalid("spec.replicas", &json!(replicas), "must be greater than or equal to 0");
+    let message = format!("Scale.autoscaling {name:?} is invalid: {}: {}", cause.field, cause.message);
+    let mut status = Status::new(422, "Invalid", message);
+    status.details.insert("name".into(), name.into());
+    status.details.insert("group".into(), "autoscaling".into());
+    status.details.insert("kind".into(), "Scale".into());
+    let cause = json!({"reason": cause.reason, "message": cause.message, "field": cause.field});
+    status.details.insert("causes".into(), json!([cause]));
+    Err(status)
 }
 
 fn set_replicas(object: &mut Value, replicas: i64) -> Result<(), Status> {

@@ -5,6 +5,8 @@ use crate::sandbox::object::{Object, set_type, text_at};
 use crate::sandbox::origin::Origin;
 use crate::sandbox::resource::{DEFINITIONS, Resource};
 use crate::sandbox::status::{Cause, Status};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
 /// Deepest nesting. What is written must be readable again, and readers stop at 128.
@@ -196,6 +198,9 @@ fn normalise(kind: &Resource, object: &mut Value) -> Result<(), Status> {
             }
         }
     }
+    if matches!(kind.qualified.as_str(), "configmaps" | "secrets") {
+        texts(kind, object)?;
+    }
     if is_deeper_than(object, DEPTH) {
         return Err(Status::bad_request(format!("the object is nested deeper than {DEPTH} levels")));
     }
@@ -226,6 +231,25 @@ fn normalise(kind: &Resource, object: &mut Value) -> Result<(), Status> {
     for text in ["name", "generateName", "namespace", "resourceVersion", "uid"] {
         if metadata.get(text).is_some_and(|v| !v.is_string()) {
             return Err(Status::bad_request(format!("metadata.{text} must be a string")));
+        }
+    }
+    Ok(())
+}
+
+/// What a ConfigMap or a Secret holds is text; bytes are in base64.
+fn texts(kind: &Resource, object: &Value) -> Result<(), Status> {
+    let of_bytes = if kind.qualified == "secrets" { "data" } else { "binaryData" };
+    for part in ["data", "stringData", "binaryData"] {
+        for (key, value) in object.get(part).and_then(Value::as_object).into_iter().flatten() {
+            let refused = |why: &str| {
+                let (kind, version) = (&kind.kind, kind.storage_version());
+                let why = format!("{kind} in version {version:?} cannot be handled as a {kind}: {part}[{key}] {why}");
+                Err(Status::bad_request(why))
+            };
+            let Some(text) = value.as_str() else { return refused("must be a string: write it in quotes") };
+            if part == of_bytes && STANDARD.decode(text).is_err() {
+                return refused("must be base64; stringData takes plain text");
+            }
         }
     }
     Ok(())

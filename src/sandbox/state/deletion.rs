@@ -108,7 +108,8 @@ pub(super) fn delete(
     let grace = grace(&kind, &object, how);
     mark(&mut value, grace, now);
     if how.dry_run {
-        return Ok(Deleted::Marked(Arc::new(Object::new(value))));
+        let object = Arc::new(Object::new(value));
+        return Ok(if is_over(object.value()) { Deleted::Gone(object) } else { Deleted::Marked(object) });
     }
     if how.propagation == Propagation::Orphan {
         orphan(data, &object, now)?;

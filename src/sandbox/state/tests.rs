@@ -335,7 +335,6 @@ fn nonsense_is_refused_and_never_panics() {
 #[test]
 fn an_object_cannot_grow_beyond_what_can_be_kept() {
     let state = state();
-    state.create("configmaps", config_map("c", "1"), &by()).unwrap();
     let nest = |v: &mut Value| {
         let old = v["data"].take();
         v["data"] = json!({"deeper": old});
@@ -348,11 +347,16 @@ fn an_object_cannot_grow_beyond_what_can_be_kept() {
     let deepest = state.get("widgets.example.com", "default", "w").unwrap();
     assert_eq!(deepest.encoded().value(), *deepest.value(), "what is kept can be read again");
     let large = "x".repeat(1 << 20);
+    state.create("widgets.example.com", json!({"metadata": {"name": "large"}, "data": {}}), &by()).unwrap();
     let refused = (0..9).find_map(|i| {
         let grow = |v: &mut Value| v["data"][format!("k{i}")] = large.as_str().into();
-        state.modify("configmaps", "default", "c", &by(), grow).err()
+        state.modify("widgets.example.com", "default", "large", &by(), grow).err()
     });
     assert_eq!(refused.expect("there is an end to it").code, 413);
+    state.create("configmaps", config_map("c", "1"), &by()).unwrap();
+    let more = |v: &mut Value| v["data"]["more"] = large.as_str().into();
+    let refused = state.modify("configmaps", "default", "c", &by(), more).unwrap_err();
+    assert_eq!((refused.code, &refused.details["causes"][0]["reason"]), (422, &json!("FieldValueTooLong")));
 }
 
 #[test]

@@ -12,6 +12,8 @@ const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower ca
     '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
 const LABEL: &str = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end \
     with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
+/// Bytes that a ConfigMap or a Secret may hold.
+const MOST: usize = 1 << 20;
 const IMMUTABLE: &str = "field is immutable";
 
 /// The faults of `new`, which is to be created or (`old`) to replace another version.
@@ -162,10 +164,14 @@ fn strings(new: &Value, field: &str, old: Option<&Value>, causes: &mut Vec<Cause
         let changed = ["data", "binaryData", "immutable"].iter().find(|f| old.get(**f) != new.get(**f));
         causes.extend(changed.map(|f| Cause::forbidden(*f, "field is immutable when `immutable` is set")));
     }
-    for (key, value) in new.get(field).and_then(Value::as_object).into_iter().flatten() {
-        if !value.is_string() {
-            causes.push(Cause::invalid(format!("{field}[{key}]"), value, "must be a string: write it in quotes"));
-        }
+    // A Secret's values are counted as the bytes they stand for.
+    let decoded = |text: &str| if new["kind"] == "Secret" { text.len() / 4 * 3 } else { text.len() };
+    let content = new.get(field).and_then(Value::as_object).into_iter().flatten();
+    if content.filter_map(|(_, value)| value.as_str()).map(decoded).sum::<usize>() > MOST {
+        let message = format!("Too long: may not be more than {MOST} bytes");
+        causes.push(Cause { field: field.to_owned(), reason: "FieldValueTooLong", message });
+    }
+    for (key, _) in new.get(field).and_then(Value::as_object).into_iter().flatten() {
         let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
         if key.is_empty() || key.len() > 253 || !key.bytes().all(fits) {
             let why = "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or \

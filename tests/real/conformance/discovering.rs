@@ -198,7 +198,7 @@ fn an_unknown_resource_is_not_found(api: &Api<'_>) {
         "/apis/apps/v2",
     ] {
         let message = "the server could not find the requested resource";
-        let status = api.get(path).refused(404, "NotFound", message);
+        let status = api.get(path).refused_saying(404, "NotFound", message);
         assert_eq!(status["details"], json!({}), "{path}");
     }
 }
@@ -210,6 +210,7 @@ fn a_method_that_a_path_does_not_take_is_refused(api: &Api<'_>) {
         ("PUT", "/api/v1/namespaces/default/configmaps"),
         ("PATCH", "/api/v1/namespaces/default/configmaps"),
         ("DELETE", "/api/v1/pods"),
+        ("DELETE", "/api/v1/namespaces"),
         ("POST", "/apis/apps/v1/namespaces/default/deployments/d/scale"),
         ("PUT", "/version"),
         ("GET", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"),
