@@ -51,14 +51,6 @@ const DIFFERENCES: &[(&str, &str)] = &[
 const NO_OWNERSHIP: &str = "an apply creates or merges; who owns a field is not kept";
 const NO_SCHEMAS: &str = "without schemas no field is unknown";
 
-/// Cases that the sandbox cannot take yet, and what they wait for. Take the line away and they run.
-const LATER: &[(&str, &str)] = &[("a_deployment_rolls_out", "the controllers, which come with the lifelike workload")];
-
-/// Whether the sandbox leaves this case for later.
-pub fn is_for_later(name: &str) -> bool {
-    LATER.iter().any(|(later, _)| *later == name)
-}
-
 /// All cases.
 pub fn all() -> impl Iterator<Item = Case> {
     let groups = [
@@ -97,7 +89,7 @@ pub fn run(parts: &Parts, (name, case): Case) {
     assert!(!as_on_the_real_one, "the sandbox does the same now; take it off the list of differences ({reason})");
 }
 
-/// What the sandbox does otherwise or not yet, for whoever reads the run; panics if it names a case that is none, or if a
+/// What the sandbox does otherwise, for whoever reads the run; panics if it names a case that is none, or if a
 /// name means two.
 pub fn differences() -> String {
     let mut known = BTreeSet::new();
@@ -108,6 +100,6 @@ pub fn differences() -> String {
         assert!(known.contains(name), "{name} is listed as a difference and is no case");
         format!("  {name}: {reason}\n")
     };
-    let lines = |list: &[(&str, &str)]| list.iter().map(line).collect::<String>();
-    format!("The sandbox is not as a real API server in\n{}and waits with\n{}", lines(DIFFERENCES), lines(LATER))
+    let lines: String = DIFFERENCES.iter().map(line).collect();
+    format!("The sandbox is not as a real API server in\n{lines}")
 }
