@@ -143,6 +143,7 @@ impl StreamProcessor {
                 Some(batch) => {
                     this.backlog_bytes += batch.records.iter().map(size).sum::<usize>();
                     this.backlog.extend(batch.records);
+                    ctx.vitals().one_more();
                     this.turn(ctx);
                 }
                 // The engine cannot go on and has said why; a new life reads again.

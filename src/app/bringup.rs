@@ -5,14 +5,14 @@ use super::ends::{self, Ends, Source};
 use super::{Shared, StartError};
 use crate::actors::publisher::ProducerSlot;
 use crate::domain::ack::{AckSink, AckToken, Outcome};
-use crate::domain::checkpoint::{Memory, writer_marker};
+use crate::domain::checkpoint::{Memory, Mismatch, writer_marker};
 use crate::domain::record::OutRecord;
 use crate::domain::topic::{self, TopicSpec};
 use crate::kubernetes::client::ClusterError;
 use crate::log::{Log, LogError, SendError, topics};
 use crate::observe::clock;
 use crate::sandbox::Sandbox;
-use crate::settings::{Settings, TopicCreation};
+use crate::settings::{ClusterMode, Settings, TopicCreation};
 use std::future::Future;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -197,7 +197,21 @@ async fn claim_epoch(
     let name = settings.cluster.name.as_deref().unwrap_or_default();
     retrying(shared, "the log", || async {
         let memory = Memory::read(&ends.log.read_all(&checkpoints).await?);
-        memory.check(name, &ends.cluster_uid).map_err(|e| Trial::Never(StartError::Refused(e.to_string())))?;
+        memory.check(name, &ends.cluster_uid).map_err(|e| {
+            // Of a sandbox the uid only changes with its files, and no name would bring them back.
+            let lost = settings.cluster.mode == ClusterMode::Sandbox && matches!(e, Mismatch::Uid { .. });
+            let why = if lost {
+                format!(
+                    "the log in {} is that of another sandbox cluster than the one in {}, whose files were lost or moved \
+                     away: bring them back, or begin anew with a data_dir of its own (--set data_dir=DIR)",
+                    ends.log.location(),
+                    settings.sandbox_dir().display()
+                )
+            } else {
+                e.to_string()
+            };
+            Trial::Never(StartError::Refused(why))
+        })?;
         let mut epoch = memory.writer_epoch + 1;
         loop {
             // The checkpoints are fenced first: then nothing an older writer still reaches can move the resume points.

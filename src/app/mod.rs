@@ -15,6 +15,7 @@ use crate::http::live::Beats;
 use crate::log::Log;
 use crate::messages::client::StateClient;
 use crate::messages::control::ActorControl;
+use crate::messages::life::Outcome;
 use crate::observe::board::Board;
 use crate::observe::metrics::Metrics;
 use crate::settings::{Loaded, Settings};
@@ -302,7 +303,12 @@ async fn end_in_order(supervisor: SupervisorHandle, arbiters: Arbiters, deadline
     let outcomes = supervisor.shutdown(deadline).await;
     let unclean: Vec<_> = outcomes.iter().filter(|(_, outcome)| !outcome.is_clean()).collect();
     for (actor, outcome) in &unclean {
-        tracing::warn!(actor, ?outcome, "did not drain in time; what it held is above the watermark and is read again");
+        let what = match outcome {
+            Outcome::WasDown => "was down when its turn came",
+            Outcome::Died => "died while it drained",
+            _ => "did not drain in time",
+        };
+        tracing::warn!(actor, ?outcome, "{what}; what it held is above the watermark and is read again");
     }
     let stuck = arbiters.join(Duration::from_secs(2));
     if !stuck.is_empty() {

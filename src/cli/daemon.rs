@@ -62,9 +62,15 @@ pub fn start(settings: &Settings, out: &mut Out) -> Result<u8, Failure> {
     let Ok(verdict) = serde_json::from_str::<Verdict>(&line) else {
         let status = child.wait().map_err(|error| wrong("the background process", error))?;
         let code = status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1);
-        let why = reasons(&path, began_at);
+        if status.success() {
+            return Err(Failure::error("it was asked to end while it was starting, and has ended in order"));
+        }
+        let why = match reasons(&path, began_at) {
+            why if why.is_empty() => "it could not say why: is the disk full?".to_owned(),
+            why => why,
+        };
         let text = format!("it ended at its start ({status}); its log is {}\n{why}", path.display());
-        return Err(Failure::with(code, text.trim_end()));
+        return Err(Failure::with(code, text));
     };
     let api = presence::look(data_dir)?.and_then(|holder| holder.api);
     let page = api.map_or_else(String::new, |api| format!(", http://{api}/"));

@@ -48,9 +48,10 @@ impl Presence {
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => {
-                let who = look(data_dir).ok().flatten().map_or_else(String::new, |holder| format!(" {}", holder.pid));
+                let who = look(data_dir).ok().flatten();
+                let who = who.map_or_else(|| "another process".to_owned(), |holder| format!("process {}", holder.pid));
                 let message = format!(
-                    "data_dir = {}: process{who} works on it; end that one (`agent-events stop`), or give this one a \
+                    "data_dir = {}: {who} works on it; end that one (`agent-events stop`), or give this one a \
                      directory of its own (--set data_dir=DIR)",
                     data_dir.display()
                 );
@@ -90,8 +91,13 @@ pub fn prepare(data_dir: &Path) -> Result<(), Failure> {
 }
 
 fn unusable(data_dir: &Path, error: &io::Error) -> Failure {
+    let why = match error.kind() {
+        io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => "a file is in its place".to_owned(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => format!("{error}; free some space there"),
+        _ => error.to_string(),
+    };
     let message = format!(
-        "data_dir = {}: cannot be used: {error}; give a directory that this user may write (--set data_dir=DIR)",
+        "data_dir = {}: cannot be used: {why}; give a directory that this user may write (--set data_dir=DIR)",
         data_dir.display()
     );
     Failure::with(SettingsError::EXIT_CODE, message)
@@ -118,7 +124,13 @@ pub fn look(data_dir: &Path) -> Result<Option<Holder>, Failure> {
     file.read_to_string(&mut text).map_err(|error| wrong(&error))?;
     match serde_json::from_str(&text) {
         Ok(holder) => Ok(Some(holder)),
-        Err(error) => Err(wrong(&format!("another process holds this file and did not say who it is ({error})"))),
+        // A process takes the file, and then says who it is.
+        Err(_) if text.is_empty() => Err(wrong(&"a process is just starting there; ask again")),
+        Err(_) => {
+            let what =
+                "another program holds this file; end it, or work on a directory of its own (--set data_dir=DIR)";
+            Err(wrong(&what))
+        }
     }
 }
 

@@ -32,6 +32,7 @@ pub fn run(global: &Global, run: Run, out: &mut Out) -> Result<u8, Failure> {
     let options = app::Options { require_healthy: run.require_healthy };
     let running = Arc::new(app::start(loaded, options)?);
     presence.announce(running.api_addr())?;
+    tracing::info!("the page: http://{}/", running.api_addr());
     if run.daemonized {
         daemon::tell_the_starter(running.clone());
     }

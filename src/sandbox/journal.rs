@@ -43,6 +43,10 @@ pub(super) fn open(dir: &Path, origin: Origin) -> Result<State, String> {
     }
     let number = journals.last().copied().unwrap_or_else(|| snapshot.unwrap_or(1));
     let path = journal_path(dir, number);
+    // The kubeconfig is written once there is a state: with it, and without one, files were lost.
+    if data.revision == 0 && dir.join(super::KUBECONFIG).exists() {
+        return Err(damaged(&path, "it is empty or missing, and there was a cluster"));
+    }
     let file = OpenOptions::new().create(true).append(true).open(&path).map_err(|e| unusable(&path, &e))?;
     let bytes = file.metadata().map_err(|e| unusable(&path, &e))?.len();
     let writer = Writer::spawn(dir.to_owned(), &file).map_err(|e| unusable(&path, &e))?;
@@ -59,7 +63,7 @@ fn snapshot_path(dir: &Path, number: u64) -> PathBuf {
     dir.join(format!("snapshot-{number:08}"))
 }
 
-fn unusable(path: &Path, error: &std::io::Error) -> String {
+pub(super) fn unusable(path: &Path, error: &std::io::Error) -> String {
     let remedy = match error.kind() {
         std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
             "make it writable for this user, or choose another directory"
@@ -75,8 +79,8 @@ fn unusable(path: &Path, error: &std::io::Error) -> String {
 fn damaged(path: &Path, what: &str) -> String {
     let dir = path.parent().unwrap_or(path).display();
     format!(
-        "{}: the sandbox's state is damaged: {what}. Restore the file from a backup, or begin with an empty cluster by moving {dir} \
-         away",
+        "{}: the sandbox's state is damaged: {what}. Restore the file from a backup, or begin anew with a data_dir of its own: an \
+         empty cluster is another cluster, and has no use for the log of this one. {dir} is left as it is",
         path.display()
     )
 }

@@ -94,10 +94,8 @@ impl Sandbox {
         let url = format!("http://{address}");
         let state = journal::open(&dir, origin).map_err(SandboxError::Directory)?;
         let kubeconfig = dir.join(KUBECONFIG);
-        kubeconfig::write(&kubeconfig, &url).map_err(|error| {
-            let path = kubeconfig.display();
-            SandboxError::Directory(format!("{path}: cannot be written: {error}; make the directory writable"))
-        })?;
+        kubeconfig::write(&kubeconfig, &url)
+            .map_err(|error| SandboxError::Directory(journal::unusable(&kubeconfig, &error)))?;
         let faults = Faults::new(state.clone());
         let api = http::Api { state: state.clone(), faults: faults.clone(), address: address.to_string() };
         // The sandbox is an end of its own: what it spawns, it ends when it is dropped.

@@ -124,8 +124,10 @@ impl Stage {
                 Ok(name)
             }
             "edit" => {
-                self.ends.edit("proof-config")?;
-                Ok("configmap proof-config version".into())
+                self.changes += 1;
+                let name = format!("proof-config-{}", self.changes);
+                self.ends.edit(&name)?;
+                Ok(format!("configmap {name} version"))
             }
             "outage" => {
                 self.running.take().map(|running| running.shutdown());

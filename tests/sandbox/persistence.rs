@@ -12,6 +12,7 @@ crate::trials![
     a_second_run_goes_on_where_the_first_stopped,
     what_was_answered_survives_kill_minus_nine,
     a_torn_tail_is_dropped_and_damage_is_refused,
+    files_that_are_lost_are_no_new_cluster,
     a_long_journal_becomes_a_snapshot,
     a_directory_has_one_owner,
     a_bad_place_gets_a_sentence,
@@ -144,6 +145,22 @@ async fn a_torn_tail_is_dropped_and_damage_is_refused() {
     assert_eq!(std::fs::read(&path).unwrap(), flipped, "and nothing was touched");
     std::fs::write(&path, &bytes).unwrap();
     assert!(start(bed.dir.path()).await.state().get("configmaps", "default", "b").is_ok());
+}
+
+async fn files_that_are_lost_are_no_new_cluster() {
+    let bed = bed().await;
+    bed.sandbox.stop().await;
+    let journal = bed.dir.path().join("journal-00000001");
+    std::fs::write(&journal, "").unwrap();
+    for there in [true, false] {
+        if !there {
+            std::fs::remove_file(&journal).unwrap();
+        }
+        let Err(SandboxError::Directory(why)) = Sandbox::start(options(bed.dir.path())).await else {
+            panic!("a cluster without its files has begun anew (journal there: {there})");
+        };
+        assert!(why.contains("empty or missing") && why.contains("backup") && why.contains("data_dir"), "{why}");
+    }
 }
 
 async fn a_long_journal_becomes_a_snapshot() {

@@ -40,7 +40,7 @@ pub struct Vitals {
 }
 
 impl Vitals {
-    /// Messages and fed batches handled so far; the supervisor's pings do not count.
+    /// Messages and batches handled so far; the supervisor's pings do not count.
     pub fn handled(&self) -> u64 {
         self.handled.load(Ordering::Relaxed)
     }
@@ -56,6 +56,11 @@ impl Vitals {
 
     fn done(&self) {
         *self.handling.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.one_more();
+    }
+
+    /// Counts what an actor pulled itself, neither sent nor fed.
+    pub fn one_more(&self) {
         self.handled.fetch_add(1, Ordering::Relaxed);
     }
 

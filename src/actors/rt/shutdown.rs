@@ -21,6 +21,8 @@ pub(super) struct Leaving {
     within: Duration,
     drain: Recipient<Drain>,
     line: Option<Line>,
+    /// Lives begun so far, the one that is starting included.
+    lives: u64,
 }
 
 impl Leaving {
@@ -31,6 +33,7 @@ impl Leaving {
             within: slot.spec.shutdown,
             drain: slot.spec.drain.clone(),
             line: slot.line.clone(),
+            lives: slot.incarnation,
         }
     }
 
@@ -40,6 +43,9 @@ impl Leaving {
         let outcome = match state {
             LifeState::Ended => None,
             LifeState::Up => Some(self.drained(deadline).await),
+            // It has never been up: it holds nothing.
+            LifeState::Waiting if self.lives == 0 => Some(Outcome::Drained { left: 0 }),
+            LifeState::Starting if self.lives <= 1 => Some(Outcome::Drained { left: 0 }),
             LifeState::Waiting | LifeState::Starting | LifeState::Stopping | LifeState::Down => Some(Outcome::WasDown),
         };
         if let Some(line) = &self.line {

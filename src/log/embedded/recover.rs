@@ -235,15 +235,17 @@ fn open_journal(
             let what = format!("what stands behind byte {} is not what was written", scan.good);
             return Err(Damage::new(&path, at, what).into());
         }
-        tracing::warn!(
-            log = %directory.path.display(),
-            bytes = scan.length - scan.good,
-            first = known(torn.first).map(|at| named(state, at)),
-            behind = last.map(|at| named(state, at)),
-            whole_records = torn.whole,
-            acknowledged = broken,
-            "dropped what was not written to its end when the process or the machine stopped"
-        );
+        if scan.length > scan.good {
+            tracing::warn!(
+                log = %directory.path.display(),
+                bytes = scan.length - scan.good,
+                first = known(torn.first).map(|at| named(state, at)),
+                behind = last.map(|at| named(state, at)),
+                whole_records = torn.whole,
+                acknowledged = broken,
+                "dropped what was not written to its end when the process or the machine stopped"
+            );
+        }
         file.set_len(scan.good)?;
         file.sync_all()?;
     } else if mark.is_some_and(|mark| mark.binding && mark.journal == number && mark.length > scan.good) {

@@ -158,6 +158,13 @@ fn fields_of(kind: &str) -> Option<&'static [Field]> {
         "Pod" => &[HEAD, (2, "spec", false, Message(POD_SPEC)), STATUS],
         "Deployment" => &[HEAD, (2, "spec", false, Message(DEPLOYMENT_SPEC)), STATUS],
         "Service" => &[HEAD, (2, "spec", false, Message(SERVICE_SPEC)), STATUS],
+        "DeleteOptions" => &[
+            (1, "gracePeriodSeconds", false, Given),
+            (2, "preconditions", false, Message(&[(1, "uid", false, Text), (2, "resourceVersion", false, Text)])),
+            (3, "orphanDependents", false, Flag),
+            (4, "propagationPolicy", false, Text),
+            (5, "dryRun", true, Text),
+        ],
         "SelfSubjectAccessReview" => &[HEAD, (2, "spec", false, Message(REVIEW_SPEC)), STATUS],
         "SelfSubjectRulesReview" => &[HEAD, (2, "spec", false, Message(RULES_SPEC)), STATUS],
         _ => return None,

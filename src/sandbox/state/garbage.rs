@@ -8,12 +8,15 @@ use crate::sandbox::resource::DEFINITIONS;
 use crate::sandbox::status::Status;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// Chores done in one critical section.
 const AT_A_TIME: usize = 16;
 /// How long Events are kept, as by a real API server.
 const EVENTS_LIVE: SignedDuration = SignedDuration::from_hours(1);
+/// How long changes are kept for watches: an API server compacts etcd every five minutes.
+const HISTORY_MINUTES: usize = 5;
 
 impl State {
     /// Does what deletions left to be done, until nothing is left that can be done now. Whoever runs the state without
@@ -33,14 +36,30 @@ impl State {
 
     /// Collects garbage as it appears, and Events that are too old; never ends.
     pub(in crate::sandbox) async fn tidy_up(self) {
+        let mut minute = tokio::time::interval(std::time::Duration::from_secs(60));
+        let mut minutes = VecDeque::new();
         loop {
             self.collect_garbage();
-            self.expire_events();
-            let minute = tokio::time::sleep(std::time::Duration::from_secs(60));
             tokio::select! {
                 () = self.0.chores.notified() => {}
-                () = minute => {}
+                _ = minute.tick() => {
+                    self.expire_events();
+                    self.forget_history(&mut minutes);
+                }
             }
+        }
+    }
+
+    /// Called each minute, with the revisions of the last ones: what is older than [`HISTORY_MINUTES`] is forgotten.
+    pub(super) fn forget_history(&self, minutes: &mut VecDeque<u64>) {
+        let mut data = self.lock();
+        minutes.push_back(data.revision);
+        // Behind a rewind what was noted means nothing.
+        minutes.retain(|revision| *revision <= data.revision);
+        if minutes.len() > HISTORY_MINUTES
+            && let Some(revision) = minutes.pop_front()
+        {
+            data.tables.values_mut().for_each(|table| table.forget(revision));
         }
     }
 

@@ -68,6 +68,15 @@ impl Table {
         self.floor = self.floor.max(revision);
     }
 
+    /// Forgets changes up to `revision`. Unlike [`Table::compact`] this ends no watch that has read all there is.
+    pub fn forget(&mut self, revision: u64) {
+        while self.ring.front().is_some_and(|change| change.revision <= revision) {
+            let Some(oldest) = self.ring.pop_front() else { break };
+            self.ring_bytes -= oldest.after.json.len();
+            self.floor = oldest.revision;
+        }
+    }
+
     /// Up to `most` changes after `revision`, oldest first; `None` where some of them are forgotten.
     pub fn since(&self, revision: u64, most: usize) -> Option<Vec<Change>> {
         if revision < self.floor {

@@ -1,6 +1,7 @@
 //! The rules of the state, without HTTP.
 
 use super::*;
+use std::collections::VecDeque;
 
 fn state() -> State {
     let now: jiff::Timestamp = "2026-11-23T10:00:00Z".parse().expect("a time");
@@ -367,4 +368,22 @@ fn an_endless_grace_stays_within_the_calendar() {
     state.delete("pods", "default", "web", &endless).unwrap();
     let deleted = state.delete("pods", "default", "web", &Deletion { grace: Some(5), ..Deletion::default() }).unwrap();
     assert_eq!(deleted.object().text("/metadata/deletionTimestamp"), "2026-11-23T10:00:05Z");
+}
+
+#[test]
+fn history_is_forgotten_after_five_minutes_and_a_watch_that_has_read_all_of_it_goes_on() {
+    let state = state();
+    let begin = state.revision();
+    let first = state.create("configmaps", config_map("a", "1"), &by()).expect("made");
+    let mut minutes = VecDeque::new();
+    for _ in 0..5 {
+        state.forget_history(&mut minutes);
+    }
+    assert!(state.watch("configmaps", begin).is_ok_and(|mut w| w.ready().is_ok_and(|c| c.len() == 1)), "still there");
+    state.create("configmaps", config_map("b", "1"), &by()).expect("made");
+    state.forget_history(&mut minutes);
+    let late = state.watch("configmaps", begin).and_then(|mut watch| watch.ready());
+    assert_eq!(late.err().map(|status| status.code), Some(410));
+    let up_to_date = state.watch("configmaps", first.revision()).and_then(|mut watch| watch.ready());
+    assert_eq!(up_to_date.expect("what it has not read is there").len(), 1);
 }
