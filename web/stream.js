@@ -252,6 +252,10 @@ export class Stream {
       row.setAttribute('aria-setsize', this.view.length);
       row.setAttribute('aria-selected', String(entry === this.active));
     }
+    // Only a row that is there can be pointed to: the chosen one may have moved out of sight.
+    const chosen = this.rows.get(this.active);
+    if (chosen) this.list.setAttribute('aria-activedescendant', chosen.id);
+    else this.list.removeAttribute('aria-activedescendant');
     this.words();
   }
 
@@ -281,7 +285,6 @@ export class Stream {
 
   choose(entry, open) {
     this.active = entry;
-    this.list.setAttribute('aria-activedescendant', `row-${entry.key.replace('/', '-')}`);
     this.later();
     if (open) this.onOpen(entry);
   }
