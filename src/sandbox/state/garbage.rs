@@ -93,7 +93,8 @@ impl State {
         let Ok(events) = self.list("events", "") else { return };
         let last_seen = |e: &super::Object| {
             let times = ["/series/lastObservedTime", "/lastTimestamp", "/eventTime", "/metadata/creationTimestamp"];
-            times.iter().map(|t| e.text(t)).find(|t| !t.is_empty()).unwrap_or_default().to_owned()
+            // The newest: a server's hour counts from the write, whatever time the Event itself tells.
+            times.iter().map(|t| e.text(t)).max().unwrap_or_default().to_owned()
         };
         for event in events.objects.iter().filter(|e| last_seen(e) < oldest) {
             // Somebody else may have been faster; then it is gone all the same.
