@@ -35,11 +35,13 @@ async fn a_second_run_goes_on_where_the_first_stopped() {
     assert_eq!(watch.event().await, "MODIFIED a", "a watch resumes over the restart");
 }
 
-/// Writes as fast as it can until the process dies; gives what was answered: name → value.
-async fn hammer(process: &mut Process, round: u64, life: Duration) -> BTreeMap<String, String> {
+/// Writes as fast as it can until the process is killed behind so many answers, with more of them under way; gives what was
+/// answered: name → value.
+async fn hammer(process: &mut Process, round: u64, answers: usize) -> BTreeMap<String, String> {
     let answered: Arc<Mutex<BTreeMap<String, String>>> = Arc::default();
+    let (count, mut counted) = tokio::sync::watch::channel(0);
     let writers = (0..4u64).map(|writer| {
-        let (client, answered) = (process.client.clone(), answered.clone());
+        let (client, answered, count) = (process.client.clone(), answered.clone(), count.clone());
         async move {
             for i in 0u64.. {
                 let (name, value) = (format!("w{writer}-{}", i % 7), format!("{round}-{i}"));
@@ -54,7 +56,10 @@ async fn hammer(process: &mut Process, round: u64, life: Duration) -> BTreeMap<S
                     other => other,
                 };
                 match written {
-                    Ok(answer) if answer.code < 300 => answered.lock().unwrap().insert(name, value),
+                    Ok(answer) if answer.code < 300 => {
+                        answered.lock().unwrap().insert(name, value);
+                        count.send_modify(|count| *count += 1);
+                    }
                     Ok(answer) => panic!("{}: {}", answer.code, answer.text),
                     Err(_) => return,
                 };
@@ -63,7 +68,8 @@ async fn hammer(process: &mut Process, round: u64, life: Duration) -> BTreeMap<S
     });
     let all = futures_util::future::join_all(writers);
     let kill = async {
-        tokio::time::sleep(life).await;
+        let enough = counted.wait_for(|count| *count >= answers);
+        assert!(tokio::time::timeout(Duration::from_secs(60), enough).await.is_ok_and(|r| r.is_ok()), "it answers");
         process.kill();
     };
     tokio::join!(all, kill);
@@ -98,7 +104,7 @@ async fn what_was_answered_survives_kill_minus_nine() {
             };
             assert!(number(found) >= number(value), "round {round}: {name} was answered as {value} and is {found}");
         }
-        let answered = hammer(&mut process, round, Duration::from_millis(60 + 37 * round)).await;
+        let answered = hammer(&mut process, round, usize::try_from(20 + 37 * round).unwrap()).await;
         total += answered.len();
         known.extend(answered);
     }
