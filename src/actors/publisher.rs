@@ -8,6 +8,7 @@ use super::checkpoints::Checkpoints;
 use super::rt::{self, Context, Worker};
 use crate::domain::ack::{AckToken, Outcome};
 use crate::domain::record::OutRecord;
+use crate::domain::replace::Deaths;
 use crate::log::{Log, LogError, Producer, SendError};
 use crate::messages::life::Drained;
 use crate::messages::publish::PublishBatch;
@@ -84,8 +85,8 @@ pub struct Publisher {
     waiting: VecDeque<(OutRecord, AckToken)>,
     /// A dead producer whose requests under way are not answered yet.
     dying: Option<Arc<dyn Producer>>,
-    /// Producers that died in a row, and when the last one did.
-    deaths: (u32, Option<Instant>),
+    /// Producers that died in a row.
+    deaths: Deaths,
     /// Acks of all lanes when they last moved, and when that was.
     progress: (u64, Instant),
     /// A retry is due already.
@@ -100,13 +101,8 @@ const QUEUE_RETRY: Duration = Duration::from_millis(5);
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
 /// How often the producer's health is looked at when nothing is sent.
 const HEALTH_EVERY: Duration = Duration::from_millis(100);
-/// Pause before a new producer after the second death in a row, doubled by each further one: a record that the log refuses
-/// for good would otherwise kill several a second for ever. At most 5 s, for the other kinds wait as well.
-const REBUILD: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
 /// Records under way without any ack for so long mean that the broker is away: a hundred times the usual.
 const SILENCE: Duration = Duration::from_secs(5);
-/// Deaths that lie further apart are not in a row.
-const WELL: Duration = Duration::from_secs(10);
 
 impl Publisher {
     /// A publisher with nothing in hand.
@@ -115,7 +111,7 @@ impl Publisher {
             lent,
             waiting: VecDeque::new(),
             dying: None,
-            deaths: (0, None),
+            deaths: Deaths::default(),
             progress: (0, Instant::now()),
             will_retry: false,
         }
@@ -174,20 +170,7 @@ impl Publisher {
         self.lent.board.degrade("producer", Some(why.to_owned()));
         self.waiting.clear();
         self.dying = self.lent.producer.existing();
-        let row = if self.is_well() { 0 } else { self.deaths.0 };
-        self.deaths = (row.saturating_add(1), Some(Instant::now()));
-    }
-
-    /// How long after its last producer's death the next one may be built.
-    fn pause(&self) -> Duration {
-        match self.deaths.0 {
-            0 | 1 => Duration::ZERO,
-            row => REBUILD.0.saturating_mul(1 << (row - 2).min(16)).min(REBUILD.1),
-        }
-    }
-
-    fn is_well(&self) -> bool {
-        self.deaths.1.is_none_or(|died| died.elapsed() > self.pause() + WELL)
+        self.deaths.note(Instant::now().into_std());
     }
 
     /// Whether there is a producer to send by. A dead one is replaced only when nothing of it is under way: else what it
@@ -195,7 +178,7 @@ impl Publisher {
     fn is_replaced(&mut self) -> bool {
         let Some(dying) = &self.dying else { return true };
         // What waits keeps its tokens meanwhile: dropping them would only bring the lanes to send it again at once.
-        if dying.in_flight() > 0 || self.deaths.1.is_some_and(|died| died.elapsed() < self.pause()) {
+        if dying.in_flight() > 0 || !self.deaths.may_replace(Instant::now().into_std()) {
             return false;
         }
         self.lent.producer.discard();
@@ -210,7 +193,7 @@ impl Publisher {
                 Some(_) if self.dying.is_some() => self.send_waiting(ctx),
                 Some(why) => self.give_up_producer(&why),
                 // One that was built a moment ago may meet the same record again: no all-clear yet.
-                None if self.is_well() => {
+                None if self.deaths.is_well(Instant::now().into_std()) => {
                     self.lent.board.degrade("producer", None);
                 }
                 None => {}

@@ -13,15 +13,28 @@ use tokio::time::Instant;
 
 /// A lane's way to the publisher, as one life of its actor sees it.
 pub(super) struct Pump<P> {
-    pub(super) lane: Arc<Lane<P>>,
+    lane: Arc<Lane<P>>,
     /// Rung by the lane when there is room again or something to send again.
-    pub(super) bell: Arc<Notify>,
-    pub(super) publisher: Addr<Publisher>,
+    bell: Arc<Notify>,
+    publisher: Addr<Publisher>,
     /// Records and bytes of a batch.
-    pub(super) batch: (usize, usize),
+    batch: (usize, usize),
     /// Batches on their way at once: enough to keep the publisher busy while one is acknowledged.
-    pub(super) at_once: usize,
-    pub(super) under_way: usize,
+    at_once: usize,
+    under_way: usize,
+}
+
+impl<P> Pump<P> {
+    /// A pump with nothing on its way.
+    pub(super) fn new(
+        lane: Arc<Lane<P>>,
+        bell: Arc<Notify>,
+        publisher: Addr<Publisher>,
+        batch: (usize, usize),
+        at_once: usize,
+    ) -> Self {
+        Self { lane, bell, publisher, batch, at_once, under_way: 0 }
+    }
 }
 
 /// An actor with a lane.

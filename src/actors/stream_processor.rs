@@ -88,14 +88,7 @@ const RETRY: Duration = Duration::from_secs(1);
 impl StreamProcessor {
     /// A processor at the beginning of its life.
     pub fn new(lent: Arc<Lent>, publisher: Addr<Publisher>) -> Self {
-        let pump = Pump {
-            lane: lent.lane.clone(),
-            bell: lent.bell.clone(),
-            publisher,
-            batch: lent.batch,
-            at_once: BATCHES_IN_FLIGHT,
-            under_way: 0,
-        };
+        let pump = Pump::new(lent.lane.clone(), lent.bell.clone(), publisher, lent.batch, BATCHES_IN_FLIGHT);
         Self {
             lent,
             pump,

@@ -97,14 +97,7 @@ impl Watcher {
     pub fn new(lent: Arc<Lent>, publisher: Addr<Publisher>) -> Self {
         let scope = lent.target.namespace.as_deref().map(str::to_owned);
         let core = WatchCore::new(lent.config.clone(), (lent.redactor)(), scope);
-        let pump = Pump {
-            lane: lent.lane.clone(),
-            bell: lent.bell.clone(),
-            publisher,
-            batch: lent.batch,
-            at_once: BATCHES_IN_FLIGHT,
-            under_way: 0,
-        };
+        let pump = Pump::new(lent.lane.clone(), lent.bell.clone(), publisher, lent.batch, BATCHES_IN_FLIGHT);
         Self {
             lent,
             pump,

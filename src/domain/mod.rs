@@ -12,6 +12,7 @@ pub mod narrate;
 pub mod rbac;
 pub mod record;
 pub mod redact;
+pub mod replace;
 pub mod restart;
 pub mod rv;
 pub mod selector;
