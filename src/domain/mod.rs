@@ -6,6 +6,7 @@ pub mod cut;
 pub mod discovery;
 pub mod envelope;
 pub mod fold;
+pub mod gap;
 pub mod index;
 pub mod kind;
 pub mod lane;
