@@ -1,6 +1,8 @@
 //! `check`: everything that `run` needs, one line each, with the remedy where something is wrong. Starts nothing and
 //! changes nothing.
 
+mod kinds;
+
 use super::args::{Global, Output};
 use super::connect;
 use super::failure::{Failure, UNHEALTHY};
@@ -9,7 +11,7 @@ use super::presence;
 use crate::domain::kind::Kind;
 use crate::kubernetes::client::{Cluster, ClusterError};
 use crate::log::topics::plan;
-use crate::settings::{ClusterMode, Loaded, LogEngine, Scope, Settings, TopicCreation};
+use crate::settings::{ClusterMode, Loaded, LogEngine, Settings, TopicCreation};
 use serde::Serialize;
 use serde_json::json;
 
@@ -59,11 +61,12 @@ pub async fn check(global: &Global, output: Output, out: &mut Out) -> Result<u8,
     let mut report = Report::default();
     report.ok("settings", "valid");
     let runs = presence::look(&loaded.settings.data_dir)?;
-    if loaded.settings.cluster.mode == ClusterMode::Sandbox && runs.is_none() {
+    let kinds = if loaded.settings.cluster.mode == ClusterMode::Sandbox && runs.is_none() {
         report.ok("cluster configured", format!("the sandbox, which run starts at {}", loaded.settings.sandbox.listen));
+        loaded.settings.watch.named()
     } else {
-        cluster(&loaded.settings, &mut report).await;
-    }
+        cluster(&loaded.settings, &mut report).await
+    };
     let dir = loaded.settings.embedded_dir();
     match (loaded.settings.log.engine, &runs) {
         (LogEngine::Embedded, Some(holder)) => {
@@ -72,7 +75,7 @@ pub async fn check(global: &Global, output: Output, out: &mut Out) -> Result<u8,
         (LogEngine::Embedded, None) if !dir.exists() => {
             report.ok("log configured", format!("embedded, which run makes at {}", dir.display()));
         }
-        _ => log(&loaded, &mut report).await,
+        _ => log(&loaded, &kinds, &mut report).await,
     }
     let healthy = report.0.iter().all(|line| line.state != State::Failed);
     if output == Output::Json {
@@ -93,10 +96,14 @@ pub async fn check(global: &Global, output: Output, out: &mut Out) -> Result<u8,
     Ok(if healthy { 0 } else { UNHEALTHY })
 }
 
-async fn cluster(settings: &Settings, report: &mut Report) {
+/// The kinds to watch, as far as they are known.
+async fn cluster(settings: &Settings, report: &mut Report) -> Vec<Kind> {
     let cluster = match connect::open_cluster(settings).await {
         Ok(cluster) => cluster,
-        Err(failure) => return report.failed("cluster configured", failure.message, ""),
+        Err(failure) => {
+            report.failed("cluster configured", failure.message, "");
+            return settings.watch.named();
+        }
     };
     let url = cluster.url().to_owned();
     report.ok("cluster configured", &url);
@@ -105,83 +112,23 @@ async fn cluster(settings: &Settings, report: &mut Report) {
         // It answers, so it is there; who we are is the next line.
         Err(error @ ClusterError::Unauthenticated) => {
             report.ok("API server", format!("answers at {url}"));
-            return report.failed("credentials", error.to_string(), "");
+            report.failed("credentials", error.to_string(), "");
+            return settings.watch.named();
         }
         Err(error) => {
             let remedy = match error {
                 ClusterError::Forbidden(_) => "bind ClusterRole system:public-info-viewer to this user",
                 _ => "is the API server up, and does the URL of the kubeconfig reach it from here?",
             };
-            return report.failed("API server", format!("{url}: {error}"), remedy);
+            report.failed("API server", format!("{url}: {error}"), remedy);
+            return settings.watch.named();
         }
     }
-    if rights(&cluster, settings, report).await {
+    let found = kinds::kinds(&cluster, settings, report).await;
+    if found.known {
         identity(&cluster, settings, report).await;
     }
-}
-
-/// Whether the API server knows us at all.
-async fn rights(cluster: &Cluster, settings: &Settings, report: &mut Report) -> bool {
-    let namespaces: Vec<Option<&str>> = match settings.watch.scope() {
-        Scope::AllNamespaces => vec![None],
-        Scope::Namespaces(names) => names.iter().map(|name| Some(name.as_str())).collect(),
-    };
-    let kinds = settings.watch.captured();
-    let mut known = false;
-    for kind in &kinds {
-        for namespace in &namespaces {
-            let mut missing = Vec::new();
-            for verb in ["list", "watch"] {
-                match cluster.may(verb, kind, *namespace).await {
-                    Ok(true) => {}
-                    Ok(false) => missing.push(verb),
-                    Err(ClusterError::Unauthenticated) => {
-                        report.failed("credentials", ClusterError::Unauthenticated.to_string(), "");
-                        return false;
-                    }
-                    Err(error) => {
-                        let detail = format!("cannot be asked for: {error}");
-                        report.failed(right(kind, *namespace), detail, "let this user create selfsubjectaccessreviews");
-                        return known;
-                    }
-                }
-            }
-            if !known {
-                report.ok("credentials", "accepted");
-                known = true;
-            }
-            if missing.is_empty() {
-                report.ok(right(kind, *namespace), "may list and watch");
-            } else {
-                let verbs = missing.join(" and ");
-                report.failed(right(kind, *namespace), format!("may not {verbs}"), grant(kind, *namespace));
-            }
-        }
-    }
-    known
-}
-
-fn right(kind: &Kind, namespace: Option<&str>) -> String {
-    match namespace {
-        Some(namespace) => format!("rights on {kind} in {namespace}"),
-        None => format!("rights on {kind} in all namespaces"),
-    }
-}
-
-/// The exact rule that is missing, as a command that makes it.
-fn grant(kind: &Kind, namespace: Option<&str>) -> String {
-    let id = kind.id().replace('.', "-");
-    let resource =
-        if kind.group().is_empty() { kind.plural().to_owned() } else { format!("{}.{}", kind.plural(), kind.group()) };
-    let (role, scope) = match namespace {
-        Some(namespace) => ("role", format!(" --namespace={namespace}")),
-        None => ("clusterrole", String::new()),
-    };
-    format!(
-        "kubectl create {role} agent-events-{id}{scope} --verb=list,watch --resource={resource}, and bind it to this user; \
-         or leave the kind out: --set watch.{}.enabled=false",
-        kind.plural()
-    )
+    found.kinds
 }
 
 async fn identity(cluster: &Cluster, settings: &Settings, report: &mut Report) {
@@ -198,7 +145,7 @@ async fn identity(cluster: &Cluster, settings: &Settings, report: &mut Report) {
     }
 }
 
-async fn log(loaded: &Loaded, report: &mut Report) {
+async fn log(loaded: &Loaded, kinds: &[Kind], report: &mut Report) {
     let log = match connect::open_log(loaded) {
         Ok(log) => log,
         Err(failure) => {
@@ -210,7 +157,7 @@ async fn log(loaded: &Loaded, report: &mut Report) {
         return report.failed("broker", error.to_string(), remedy);
     }
     report.ok("broker", format!("{} at {}", log.engine(), log.location()));
-    let specs = connect::topic_specs(&loaded.settings);
+    let specs = loaded.settings.topics.specs(kinds);
     let plan = match plan(&*log, &specs).await {
         Ok(plan) => plan,
         Err(error) => {

@@ -44,9 +44,9 @@ fn sources(global: &Global, flags: Vec<FlagOverride>) -> Sources {
     Sources { files: global.config.clone(), env: env.collect(), set: global.set.clone(), flags }
 }
 
-/// The topics that these settings need.
+/// The topics that these settings need, as far as kinds are named by themselves: what `*` means the API server says.
 pub fn topic_specs(settings: &Settings) -> Vec<TopicSpec> {
-    app::topic_specs(settings)
+    settings.topics.specs(&settings.watch.named())
 }
 
 /// The log that the settings name. Does not contact it.

@@ -13,13 +13,41 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 fn watcher(process: &Process, kind: &str) -> Arc<agent_events::observe::board::WatcherRow> {
-    let target = agent_events::domain::target::Target::all(Kind::builtin(kind).expect("built in"));
+    watcher_of(process, Kind::builtin(kind).expect("built in"))
+}
+
+fn watcher_of(process: &Process, kind: Kind) -> Arc<agent_events::observe::board::WatcherRow> {
+    let target = agent_events::domain::target::Target::all(kind);
     let lane = Lane::new(Limits { bytes: 1 << 20, records: 100 }, || {});
     let row = agent_events::observe::board::WatcherRow::new(target, lane);
     let mut rows = process.faces.board.watchers();
     rows.push(row.clone());
     process.faces.board.set_watchers(rows);
     row
+}
+
+#[test]
+fn the_captured_kinds_are_told_with_all_their_names() {
+    beside(async |process| {
+        let widgets = Kind::custom("example.com", "v1beta1", "widgets", "Widget", false);
+        watcher_of(&process, widgets.known_as("widget", &["wi".to_owned()]));
+        watcher_of(&process, Kind::builtin("pods").expect("built in"));
+        let answer = process.get("/api/v1/kinds").await.json();
+        let said = |at: usize, name: &str| answer["items"][at][name].clone();
+        assert_eq!((said(0, "id"), said(0, "shortNames")), ("pods".into(), serde_json::json!(["po"])));
+        for (name, value) in [
+            ("id", "widgets.example.com"),
+            ("group", "example.com"),
+            ("version", "v1beta1"),
+            ("plural", "widgets"),
+            ("singular", "widget"),
+            ("name", "Widget"),
+        ] {
+            assert_eq!(said(1, name), value, "{name}");
+        }
+        assert_eq!((said(1, "namespaced"), said(1, "shortNames")), (false.into(), serde_json::json!(["wi"])));
+        assert_eq!(process.get("/api/v1/kinds?x=1").await.status, 400);
+    });
 }
 
 #[test]

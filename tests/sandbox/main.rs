@@ -4,6 +4,7 @@
 #![allow(clippy::print_stderr, reason = "what is skipped is said aloud")]
 
 mod faults;
+mod kinds;
 mod kit;
 mod kubectl;
 mod persistence;
@@ -25,6 +26,7 @@ fn main() {
     let mut trials = Vec::new();
     trials.extend(protocol::TRIALS.iter().map(|t| trial("protocol", *t)));
     trials.extend(faults::TRIALS.iter().map(|t| trial("faults", *t)));
+    trials.extend(kinds::TRIALS.iter().map(|t| trial("kinds", *t)));
     trials.extend(persistence::TRIALS.iter().map(|t| trial("persistence", *t)));
     let missing = kubectl::missing();
     let skip = missing.is_some() && !testbed::must_not_skip();
