@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use crate::app;
 use crate::kubernetes::client::Cluster;
+use crate::kubernetes::polite::Uncounted;
 use crate::log::Log;
 use crate::settings::Settings;
 
@@ -56,7 +57,7 @@ pub fn open_log(loaded: &Loaded) -> Result<Arc<dyn Log>, Failure> {
 
 /// The API server that the settings name. Does not contact it.
 pub async fn open_cluster(settings: &Settings) -> Result<Cluster, Failure> {
-    app::open_cluster(settings).await.map_err(Failure::from)
+    app::open_cluster(settings, Arc::new(Uncounted)).await.map_err(Failure::from)
 }
 
 impl From<app::StartError> for Failure {

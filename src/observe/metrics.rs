@@ -7,8 +7,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Mutex, PoisonError};
 
 /// Where in its life a change was counted (G10).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
@@ -24,6 +24,8 @@ pub enum Stage {
     filtered,
     /// A later version of the same object was published in its place.
     coalesced,
+    /// Neither it nor a stub of it could be written.
+    dead_lettered,
 }
 
 /// Labels of `agent_events_changes_total`.
@@ -69,6 +71,24 @@ pub struct TopicResult {
     pub result: String,
 }
 
+/// A request to the API server.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ApiRequest {
+    /// `list`, `watch`, `get`, `create`, `other`.
+    pub verb: String,
+    /// HTTP status; `none` without an answer.
+    pub code: String,
+}
+
+/// Kind and result.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct KindResult {
+    /// Kind id.
+    pub kind: String,
+    /// A word.
+    pub result: String,
+}
+
 /// Actor and reason.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ActorReason {
@@ -104,6 +124,12 @@ pub struct Metrics {
     pub store_bytes: Family<KindLabel, Gauge>,
     pub actor_restarts: Family<ActorReason, Counter>,
     pub stubs: Family<KindReason, Counter>,
+    pub gaps: Family<KindReason, Counter>,
+    pub audits: Family<KindResult, Counter>,
+    pub audit_differences: Family<KindLabel, Counter>,
+    pub api_requests: Family<ApiRequest, Counter>,
+    pub api_throttled: Counter,
+    pub api_throttled_seconds: Counter<f64, AtomicU64>,
 }
 
 impl Default for Metrics {
@@ -126,6 +152,12 @@ impl Default for Metrics {
             store_bytes: Family::default(),
             actor_restarts: Family::default(),
             stubs: Family::default(),
+            gaps: Family::default(),
+            audits: Family::default(),
+            audit_differences: Family::default(),
+            api_requests: Family::default(),
+            api_throttled: Counter::default(),
+            api_throttled_seconds: Counter::default(),
         };
         let r = &mut registry;
         r.register("changes", "Changes by what became of them", metrics.changes.clone());
@@ -146,6 +178,24 @@ impl Default for Metrics {
         r.register("store_bytes", "Compressed bytes in the store", metrics.store_bytes.clone());
         r.register("actor_restarts", "Actors restarted", metrics.actor_restarts.clone());
         r.register("stubs", "Objects represented by their identity alone, by reason", metrics.stubs.clone());
+        r.register("gaps", "Gaps declared in the log by this process, by reason", metrics.gaps.clone());
+        r.register("audits", "Audits of the fold against the API server, by result", metrics.audits.clone());
+        r.register(
+            "audit_differences",
+            "Objects that an audit found to differ, twice",
+            metrics.audit_differences.clone(),
+        );
+        r.register("api_requests", "Requests to the API server, by verb and status", metrics.api_requests.clone());
+        r.register(
+            "api_throttled",
+            "Requests to the API server that waited for our own rate limit",
+            metrics.api_throttled.clone(),
+        );
+        r.register(
+            "api_throttled_seconds",
+            "Time that requests to the API server waited for our own rate limit",
+            metrics.api_throttled_seconds.clone(),
+        );
         let build: Family<Build, Gauge> = Family::default();
         build.get_or_create(&Build { version: env!("CARGO_PKG_VERSION").into() }).set(1);
         r.register("build_info", "Version of the running build", build);
