@@ -235,6 +235,13 @@ fn http_request(target: &Target, request: &Request) -> Result<http::Request<Vec<
             }
             if metadata { base.list_metadata(&params) } else { base.list(&params) }
         }
+        Verb::Identities { limit, next } => {
+            let params = ListParams::default().limit(*limit);
+            base.list_metadata(&match next {
+                Some(token) => params.continue_token(token),
+                None => params,
+            })
+        }
         Verb::Watch { rv, timeout_seconds } => {
             let params = WatchParams::default().timeout(*timeout_seconds);
             let mut request =

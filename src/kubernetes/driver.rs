@@ -120,7 +120,7 @@ async fn perform(shared: &Shared, target: &Target, request: &Request, out: &mpsc
     }
     let mut body = response.body;
     let (silence, whole) = match &request.verb {
-        Verb::List { .. } => (shared.deadlines.page, Some(shared.deadlines.page)),
+        Verb::List { .. } | Verb::Identities { .. } => (shared.deadlines.page, Some(shared.deadlines.page)),
         Verb::Watch { timeout_seconds, .. } => {
             let own = Duration::from_secs(u64::from(*timeout_seconds)) + shared.deadlines.grace;
             let bookmarks = target.kind.tracking() == crate::domain::kind::Tracking::Table;

@@ -6,6 +6,7 @@
 
 pub mod client;
 pub mod driver;
+pub mod identities;
 pub mod polite;
 
 mod credentials;

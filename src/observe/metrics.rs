@@ -1,5 +1,6 @@
 //! Metrics: names, labels and units in one place. Labels come from closed sets, never from object names.
 
+use crate::domain::lane::Account;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
@@ -7,7 +8,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// Where in its life a change was counted (G10).
@@ -213,8 +214,23 @@ impl Metrics {
         text
     }
 
-    /// Counts changes of a kind at a stage.
-    pub fn change(&self, kind: &str, stage: Stage, reason: &str, n: u64) {
-        self.changes.get_or_create(&ChangeLabels { kind: kind.into(), stage, reason: reason.into() }).inc_by(n);
+    /// Shows the account of a kind as it stands now.
+    pub fn account(&self, kind: &str, account: &Account) {
+        let Account { received, inferred, filtered, published, coalesced, .. } = *account;
+        let stages = [
+            (Stage::received, "", received),
+            (Stage::inferred, "", inferred),
+            (Stage::filtered, "known", filtered),
+            (Stage::published, "", published),
+            (Stage::coalesced, "superseded", coalesced),
+            // A record that cannot be written becomes a stub before it is sent: nothing is given up.
+            (Stage::dead_lettered, "", 0),
+        ];
+        for (stage, reason, n) in stages {
+            let labels = ChangeLabels { kind: kind.into(), stage, reason: reason.into() };
+            self.changes.get_or_create(&labels).inner().store(n, Ordering::Relaxed);
+        }
+        let in_flight = i64::try_from(account.in_flight()).unwrap_or(i64::MAX);
+        self.in_flight.get_or_create(&KindLabel { kind: kind.into() }).set(in_flight);
     }
 }

@@ -69,6 +69,13 @@ pub enum Verb {
         /// At least that version (`resourceVersionMatch=NotOlderThan`); `None` asks for the most recent.
         at_least: Option<Rv>,
     },
+    /// One page of who is there: metadata only, most recent. For the audit, never asked for by the core.
+    Identities {
+        /// Objects wanted.
+        limit: u32,
+        /// Token of the page; `None` for the first.
+        next: Option<String>,
+    },
     /// A watch behind a version, with bookmarks.
     Watch {
         /// The version.
