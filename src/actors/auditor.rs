@@ -110,9 +110,10 @@ async fn look_after(lent: Arc<Lent>, row: Arc<WatcherRow>) -> String {
     let id = row.target.id();
     let after = |took| Instant::now() + audit::next_full(lent.full, rand::random(), took);
     let (mut next_full, mut last) = (after(Duration::ZERO), None);
+    // Spread over the interval, so that the kinds do not ask all at once.
+    sleep(lent.light.mul_f64(rand::random())).await;
     loop {
-        // Spread over the interval, so that the kinds do not ask all at once.
-        sleep(lent.light.mul_f64(0.75 + rand::random::<f64>() / 2.0).min(next_full - Instant::now())).await;
+        sleep(lent.light).await;
         if !lent.board.watchers().iter().any(|r| Arc::ptr_eq(r, &row)) {
             return id;
         }

@@ -317,8 +317,8 @@ pub(super) fn wire(
 /// Increments when the cluster's own history is rewound (a later part detects that); until then there is one history.
 const HISTORY_EPOCH: u64 = 0;
 
-/// Kind by kind, namespace by namespace.
-fn targets(settings: &Settings, kinds: &[Kind]) -> Vec<Target> {
+/// What is watched, kind by kind, namespace by namespace.
+pub fn targets(settings: &Settings, kinds: &[Kind]) -> Vec<Target> {
     let namespaces: Vec<Option<Arc<str>>> = match settings.watch.scope() {
         Scope::AllNamespaces => vec![None],
         Scope::Namespaces(names) => names.iter().map(|n| Some(Arc::from(n.as_str()))).collect(),

@@ -4,6 +4,7 @@ use super::args::Global;
 use super::client::Server;
 use super::failure::Failure;
 use super::presence;
+use crate::domain::target::Target;
 use crate::domain::topic::TopicSpec;
 use crate::settings::{FlagOverride, Loaded, Sources, load, load_data_dir};
 use std::path::PathBuf;
@@ -48,6 +49,11 @@ fn sources(global: &Global, flags: Vec<FlagOverride>) -> Sources {
 /// The topics that these settings need.
 pub fn topic_specs(settings: &Settings) -> Vec<TopicSpec> {
     app::topic_specs(settings)
+}
+
+/// What these settings watch, as far as it is known without asking the API server.
+pub fn targets(settings: &Settings) -> Vec<Target> {
+    app::targets(settings, &settings.watch.captured())
 }
 
 /// The log that the settings name. Does not contact it.

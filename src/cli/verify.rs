@@ -15,7 +15,7 @@ use crate::domain::rv::Rv;
 use crate::domain::target::Target;
 use crate::kubernetes::identities::{self, ListError, Listed};
 use crate::log::{Log, Reader, Start};
-use crate::settings::{Loaded, Scope as Watched, Settings};
+use crate::settings::Loaded;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -173,7 +173,7 @@ impl Source {
     /// What is watched, but for Events.
     async fn targets(&self, loaded: &Loaded, deadline: Instant) -> Result<Vec<Target>, Failure> {
         let mut targets = match self {
-            Self::Log { .. } => targets_of(&loaded.settings),
+            Self::Log { .. } => connect::targets(&loaded.settings),
             Self::Process(server) => {
                 let pipeline: Pipeline = asked(server, Path::of(&["pipeline"]), deadline).await?;
                 let mut targets = Vec::new();
@@ -201,16 +201,6 @@ impl Source {
             }
         }
     }
-}
-
-/// What these settings watch.
-fn targets_of(settings: &Settings) -> Vec<Target> {
-    let namespaces: Vec<Option<Arc<str>>> = match settings.watch.scope() {
-        Watched::AllNamespaces => vec![None],
-        Watched::Namespaces(names) => names.iter().map(|n| Some(Arc::from(n.as_str()))).collect(),
-    };
-    let each = |kind: &Kind| namespaces.iter().map(|ns| Target { kind: kind.clone(), namespace: ns.clone() }).collect();
-    settings.watch.captured().iter().flat_map::<Vec<_>, _>(each).collect()
 }
 
 /// Asks; a process that is still coming up is asked again.
