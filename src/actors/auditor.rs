@@ -226,7 +226,8 @@ async fn caught_up(lent: &Lent, target: &Target) -> bool {
 
 fn folded(lent: &Lent, target: &Target) -> Side {
     let live = lent.store.restored(&target.kind, target.namespace.as_deref()).live;
-    live.into_iter().map(|(at, uid, rv): (Name, Arc<str>, Rv)| (at, Version { uid, rv })).collect()
+    let ours = live.into_iter().filter(|(at, ..)| target.covers(at));
+    ours.map(|(at, uid, rv): (Name, Arc<str>, Rv)| (at, Version { uid, rv })).collect()
 }
 
 fn tell(lent: &Lent, row: &WatcherRow, result: &str) {

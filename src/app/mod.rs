@@ -27,7 +27,6 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 pub use ends::{Ends, kafka_config, open_cluster, open_log, topic_specs};
-pub use wiring::targets;
 
 /// How to start.
 #[derive(Debug, Clone, Default)]

@@ -53,7 +53,7 @@ pub fn topic_specs(settings: &Settings) -> Vec<TopicSpec> {
 
 /// What these settings watch, as far as it is known without asking the API server.
 pub fn targets(settings: &Settings) -> Vec<Target> {
-    app::targets(settings, &settings.watch.captured())
+    settings.watch.targets(&settings.watch.captured())
 }
 
 /// The log that the settings name. Does not contact it.

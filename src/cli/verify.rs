@@ -12,13 +12,13 @@ use crate::domain::fold::{Scope, Step, judge};
 use crate::domain::index::Name;
 use crate::domain::kind::{Kind, Tracking};
 use crate::domain::rv::Rv;
-use crate::domain::target::Target;
+use crate::domain::target::{Selectors, Target};
 use crate::kubernetes::identities::{self, ListError, Listed};
 use crate::log::{Log, Reader, Start};
 use crate::settings::Loaded;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
@@ -153,6 +153,23 @@ struct Watcher {
     phase: String,
     reason: Option<String>,
     watermark: Option<String>,
+    api_version: String,
+    namespaced: bool,
+    only: Option<BTreeSet<String>>,
+    label_selector: Option<String>,
+    field_selector: Option<String>,
+}
+
+impl Watcher {
+    fn target(self) -> Target {
+        let (group, version) = self.api_version.split_once('/').unwrap_or(("", &self.api_version));
+        let plural = self.kind.split('.').next().unwrap_or_default();
+        // Its name is of no use here.
+        let kind = Kind::custom(group, version, plural, plural, self.namespaced);
+        let text = |text: Option<String>| text.map(Arc::<str>::from);
+        let selectors = Selectors { label: text(self.label_selector), field: text(self.field_selector) };
+        Target { kind, namespace: text(self.namespace), only: self.only.map(Arc::new), selectors }
+    }
 }
 
 impl Source {
@@ -182,9 +199,7 @@ impl Source {
                         let why = watcher.reason.unwrap_or_default();
                         return Err(Failure::error(format!("{} is parked, its log stands still: {why}", watcher.id)));
                     }
-                    let kind = Kind::builtin(&watcher.kind)
-                        .ok_or_else(|| Failure::error(format!("{}: this kind cannot be verified", watcher.kind)))?;
-                    targets.push(Target { kind, namespace: watcher.namespace.map(Arc::from) });
+                    targets.push(watcher.target());
                 }
                 targets
             }

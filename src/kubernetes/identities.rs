@@ -63,7 +63,9 @@ pub async fn list(api: &dyn ApiServer, target: &Target, limit: u32, max_page: us
         let list_rv = rv.get_or_insert_with(|| Rv::new(&page.metadata.resource_version)).clone();
         for Item { metadata } in page.items.unwrap_or_default() {
             let at = Name { namespace: metadata.namespace.as_ref().into(), name: metadata.name.as_ref().into() };
-            side.insert(at, Version { uid: metadata.uid.as_ref().into(), rv: Rv::new(&metadata.resource_version) });
+            if target.covers(&at) {
+                side.insert(at, Version { uid: metadata.uid.as_ref().into(), rv: Rv::new(&metadata.resource_version) });
+            }
         }
         if side.len() > MAX_OBJECTS {
             return Err(ListError::TooMany);
@@ -75,11 +77,14 @@ pub async fn list(api: &dyn ApiServer, target: &Target, limit: u32, max_page: us
     }
 }
 
-/// How many objects the target has; `None` where the server does not say.
+/// How many objects the target has; `None` where the server does not say, as with selectors.
 ///
 /// # Errors
 /// See [`ListError`].
 pub async fn count(api: &dyn ApiServer, target: &Target, max_page: usize) -> Result<Option<u64>, ListError> {
+    if target.only.is_some() {
+        return Ok(None);
+    }
     let body = page(api, target, Verb::Identities { limit: 1, next: None }, max_page).await?;
     let page = read(&body)?;
     let here = page.items.map_or(0, |items| items.len()) as u64;
@@ -184,7 +189,7 @@ mod tests {
     fn script(answers: &[(u16, &str)]) -> (Script, Target) {
         let answers = answers.iter().map(|(status, text)| (*status, (*text).to_owned())).collect();
         let kind = Kind::builtin("secrets").expect("built in");
-        (Script(Mutex::new(answers)), Target { kind, namespace: None })
+        (Script(Mutex::new(answers)), Target::all(kind))
     }
 
     fn now<T>(future: impl Future<Output = T>) -> T {
