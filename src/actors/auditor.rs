@@ -6,7 +6,6 @@ use super::rt::{self, Context, Worker};
 use crate::domain::audit::{self, Counts, Difference, Side, Version};
 use crate::domain::index::Name;
 use crate::domain::kind::Tracking;
-use crate::domain::rv::Rv;
 use crate::domain::target::Target;
 use crate::kubernetes::ApiServer;
 use crate::kubernetes::identities::{self, ListError, Listed};
@@ -128,9 +127,7 @@ async fn look_after(lent: Arc<Lent>, row: Arc<WatcherRow>) -> String {
             tell(&lent, &row, "counts_differ");
         }
         if is_off || Instant::now() >= next_full {
-            let began = Instant::now();
-            in_full(&lent, &row).await;
-            next_full = after(began.elapsed());
+            next_full = after(in_full(&lent, &row).await);
             last = None;
         }
     }
@@ -144,15 +141,16 @@ async fn counts(lent: &Lent, row: &WatcherRow) -> Option<Counts> {
     Some(Counts { server, log, received: row.received.load(Ordering::Relaxed), settled })
 }
 
-/// A full audit: two looks where the first one finds something.
-async fn in_full(lent: &Lent, row: &WatcherRow) {
+/// A full audit: two looks where the first one finds something. Gives how long the API server was busy with it.
+async fn in_full(lent: &Lent, row: &WatcherRow) -> Duration {
     let began = Instant::now();
+    let mut listing = Duration::ZERO;
     let looks = async {
-        let (listed, first) = look(lent, row).await?;
+        let (listed, first) = look(lent, row, &mut listing).await?;
         if first.is_empty() {
             return Ok((listed, first));
         }
-        let (listed, second) = look(lent, row).await?;
+        let (listed, second) = look(lent, row, &mut listing).await?;
         Ok((listed, audit::confirmed(&first, second)))
     };
     let (result, objects, found): (_, usize, Vec<Difference>) = match looks.await {
@@ -163,7 +161,7 @@ async fn in_full(lent: &Lent, row: &WatcherRow) {
     let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     row.set_audit(AuditView { result, at_ms: clock::wall_ms(), objects, differences: found.len(), took_ms });
     if found.is_empty() {
-        return;
+        return listing;
     }
     let kind = row.target.kind.id();
     lent.metrics.audit_differences.get_or_create(&KindLabel { kind }).inc_by(found.len() as u64);
@@ -173,14 +171,19 @@ async fn in_full(lent: &Lent, row: &WatcherRow) {
     }
     tracing::warn!(watcher = row.target.id(), differences = found.len(), "the audit has them written anew");
     (lent.resync)(&row.target, found.into_iter().map(|d| d.at).collect());
+    listing
 }
 
 /// One look: how many objects are listed, and what differs.
-async fn look(lent: &Lent, row: &WatcherRow) -> Result<(usize, Vec<Difference>), &'static str> {
-    let before = row.lane.watermark();
+async fn look(lent: &Lent, row: &WatcherRow, listing: &mut Duration) -> Result<(usize, Vec<Difference>), &'static str> {
+    let durable = || row.lane.watermark().map(|point| point.rv);
+    let before = durable();
     let Listed { rv, side, .. } = {
         let _one_of_two = lent.snapshots.acquire().await.map_err(|_| "failed")?;
-        match identities::list(&*lent.api, &row.target, lent.page.0, lent.page.1).await {
+        let began = Instant::now();
+        let listed = identities::list(&*lent.api, &row.target, lent.page.0, lent.page.1).await;
+        *listing += began.elapsed();
+        match listed {
             Ok(listed) => listed,
             Err(ListError::TooMany) => return Err("too_large"),
             Err(error) => {
@@ -194,7 +197,7 @@ async fn look(lent: &Lent, row: &WatcherRow) -> Result<(usize, Vec<Difference>),
         return Err("rewound");
     }
     let passed = async {
-        while row.lane.watermark().is_none_or(|durable| durable < rv) {
+        while durable().is_none_or(|durable| durable < rv) {
             sleep(LOOK).await;
         }
         caught_up(lent, &row.target).await
@@ -227,7 +230,7 @@ async fn caught_up(lent: &Lent, target: &Target) -> bool {
 fn folded(lent: &Lent, target: &Target) -> Side {
     let live = lent.store.restored(&target.kind, target.namespace.as_deref()).live;
     let ours = live.into_iter().filter(|(at, ..)| target.covers(at));
-    ours.map(|(at, uid, rv): (Name, Arc<str>, Rv)| (at, Version { uid, rv })).collect()
+    ours.map(|(at, uid, rv, _)| (at, Version { uid, rv })).collect()
 }
 
 fn tell(lent: &Lent, row: &WatcherRow, result: &str) {

@@ -1,10 +1,10 @@
 //! Reads the lasting copies of the gaps, from the beginning, so that questions about them need no log.
 
 use super::rt::{self, Context, Worker};
+use crate::domain::gap::Lasting as Gap;
 use crate::log::{Log, ReadBatch, Reader, Start};
 use crate::messages::life::Drained;
 use crate::observe::board::Board;
-use crate::observe::gaps::Gap;
 use crate::observe::metrics::{KindReason, Metrics};
 use actix::prelude::{ActorContext as _, AsyncContext as _, ResponseActFuture, StreamHandler};
 use std::sync::Arc;

@@ -13,7 +13,7 @@ use crate::domain::lane::{Lane, Tally};
 use crate::domain::redact::Redactor;
 use crate::domain::rv::Rv;
 use crate::domain::target::Target;
-use crate::domain::watch::{Action, Capture, Config, Env, Notice, WatchCore};
+use crate::domain::watch::{Action, Capture, Config, Env, Notice, Point, WatchCore};
 use crate::kubernetes::driver::{self, Incoming, Order};
 use crate::messages::life::Drained;
 use crate::observe::board::WatcherRow;
@@ -40,7 +40,7 @@ pub struct Lent {
     /// Old versions that are not folded yet.
     pub overlay: Mutex<Overlay>,
     /// The lane.
-    pub lane: Arc<Lane<Rv>>,
+    pub lane: Arc<Lane<Point>>,
     /// Rung by the lane when there is room again or something to send again.
     pub bell: Arc<Notify>,
     /// The board's row.
@@ -57,8 +57,8 @@ pub struct Lent {
     pub store: Arc<Store>,
     /// True once the fold has read our own markers.
     pub folded: watch::Receiver<bool>,
-    /// The checkpoint that the log held at the start.
-    pub resume_from: Option<Rv>,
+    /// The checkpoint that the log held at the start; default where it held none.
+    pub resume_from: Point,
     /// Watchers of the kind that have not taken over from the fold yet.
     pub taken_over: Arc<AtomicUsize>,
     /// The API server and the budgets shared with the other watchers.
@@ -70,7 +70,7 @@ pub struct Lent {
 /// The actor.
 pub struct Watcher {
     lent: Arc<Lent>,
-    pump: Pump<Rv>,
+    pump: Pump<Point>,
     core: WatchCore,
     /// Told at the end of the turn.
     notices: Vec<Notice>,
@@ -152,8 +152,9 @@ impl Watcher {
                 return;
             };
             // One step for whoever comes after us: nothing between these lines can fail.
-            let (records, position) = (mutants::lose(std::mem::take(&mut commit.records)), commit.position.clone());
-            lent.lane.push_report(records, position, tally, |record| lent.writer.is_change(record));
+            let point = commit.point(capture);
+            let records = mutants::lose(std::mem::take(&mut commit.records));
+            lent.lane.push_report(records, point, tally, |record| lent.writer.is_change(record));
             lent.overlay.lock().unwrap_or_else(PoisonError::into_inner).extend(std::mem::take(&mut commit.versions));
             capture.apply(commit);
         }
@@ -206,7 +207,7 @@ impl Watcher {
         for notice in self.core.notices() {
             match notice {
                 Notice::Received => tally.received += 1,
-                Notice::Filtered => tally.filtered += 1,
+                Notice::Filtered(reason) => tally.filter(reason),
                 Notice::Inferred => tally.inferred += 1,
                 other => self.notices.push(other),
             }
@@ -223,7 +224,7 @@ impl Watcher {
         let kind = self.lent.target.kind.id();
         for notice in std::mem::take(&mut self.notices).into_iter().chain(self.core.notices()) {
             match notice {
-                Notice::Received | Notice::Filtered | Notice::Inferred => {}
+                Notice::Received | Notice::Filtered(_) | Notice::Inferred => {}
                 Notice::Relist(reason) => {
                     metrics.relists.get_or_create(&KindReason { kind: kind.clone(), reason: reason.into() }).inc();
                     tracing::info!(watcher = self.lent.target.id(), reason, "list begins");
@@ -232,6 +233,7 @@ impl Watcher {
                     metrics.undecodable.get_or_create(&KindLabel { kind: kind.clone() }).inc();
                     tracing::warn!(watcher = self.lent.target.id(), what, "the API server sent something unreadable");
                 }
+                Notice::Gap(_) | Notice::QuietRelist | Notice::Lie(_) | Notice::Rewound(_) | Notice::Backlog(_) => {}
                 Notice::Stubbed(reason) => {
                     metrics.stubs.get_or_create(&KindReason { kind: kind.clone(), reason: reason.into() }).inc();
                 }
@@ -259,7 +261,7 @@ impl Watcher {
 }
 
 impl Pumping for Watcher {
-    type Point = Rv;
+    type Point = Point;
 
     fn pump(&mut self) -> &mut Pump<Self::Point> {
         &mut self.pump
@@ -326,6 +328,25 @@ impl Handler<Repair> for Watcher {
 
     fn handle(&mut self, repair: Repair, ctx: &mut Context<Self>) {
         super::restore::write_again(&self.lent, &repair.at);
+        self.turn(ctx);
+    }
+}
+
+/// The log does not say what the API server says: list again, and write these anew.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Resync {
+    /// A word from a closed set, for the gap and the metrics.
+    pub reason: &'static str,
+    /// What differs.
+    pub suspects: Vec<Name>,
+}
+
+impl Handler<Resync> for Watcher {
+    type Result = ();
+
+    fn handle(&mut self, resync: Resync, ctx: &mut Context<Self>) {
+        self.core.resync(resync.reason, resync.suspects);
         self.turn(ctx);
     }
 }

@@ -81,8 +81,8 @@ pub struct Account {
     pub received: u64,
     /// Changes that were concluded.
     pub inferred: u64,
-    /// Reports that changed nothing.
-    pub filtered: u64,
+    /// Reports that changed nothing, by the reasons of [`FILTERED`].
+    pub filtered: [u64; FILTERED.len()],
     /// Changes pushed.
     pub changes: u64,
     /// Changes acked.
@@ -101,7 +101,7 @@ impl Account {
     pub fn add(&mut self, other: &Self) {
         self.received += other.received;
         self.inferred += other.inferred;
-        self.filtered += other.filtered;
+        self.filtered.iter_mut().zip(other.filtered).for_each(|(sum, n)| *sum += n);
         self.changes += other.changes;
         self.published += other.published;
         self.coalesced += other.coalesced;
@@ -115,9 +115,20 @@ pub struct Tally {
     pub received: u64,
     /// Changes concluded from it.
     pub inferred: u64,
-    /// Reports of it that change nothing.
-    pub filtered: u64,
+    /// Reports of it that change nothing, by the reasons of [`FILTERED`].
+    pub filtered: [u64; FILTERED.len()],
 }
+
+impl Tally {
+    /// Counts a report that changes nothing.
+    pub fn filter(&mut self, reason: &str) {
+        let place = FILTERED.iter().position(|known| *known == reason).unwrap_or(FILTERED.len() - 1);
+        self.filtered[place] += 1;
+    }
+}
+
+/// Why a report changes nothing; what is not named here is `other`.
+pub const FILTERED: [&str; 6] = ["known", "replayed", "dead", "superseded", "events_deleted", "other"];
 
 /// How full a lane is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -277,7 +288,7 @@ impl<P: Clone + Send + 'static> Lane<P> {
         let account = &mut core.stats.account;
         account.received += tally.received;
         account.inferred += tally.inferred;
-        account.filtered += tally.filtered;
+        account.filtered.iter_mut().zip(tally.filtered).for_each(|(sum, n)| *sum += n);
         for (record, is_change) in records {
             let (size, key) = (record.size(), record.key.clone());
             core.bytes += size;

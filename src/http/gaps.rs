@@ -1,8 +1,9 @@
 //! `GET /api/v1/gaps?kind=&since=&limit=`: what the log says is missing from it, newest first.
 
 use super::{Faces, params::Params, problem::Problem};
+use crate::domain::gap::Lasting as Gap;
 use crate::observe::clock::wall_ms;
-use crate::observe::gaps::{Gap, KEPT};
+use crate::observe::gaps::KEPT;
 use axum::Json;
 use axum::extract::State;
 use axum::http::Uri;

@@ -51,7 +51,7 @@ pub async fn list(api: &dyn ApiServer, target: &Target, limit: u32, max_page: us
     let (mut side, mut rv, mut next, mut restarts, mut pages) = (Side::new(), None, None, 0, 0);
     loop {
         pages += 1;
-        let body = match page(api, target, Verb::Identities { limit, next: next.take() }, max_page).await {
+        let body = match page(api, target, identities(limit, next.take()), max_page).await {
             Err(ListError::Refused(410)) if restarts < RESTARTS => {
                 restarts += 1;
                 (side, rv) = (Side::new(), None);
@@ -85,7 +85,7 @@ pub async fn count(api: &dyn ApiServer, target: &Target, max_page: usize) -> Res
     if target.only.is_some() {
         return Ok(None);
     }
-    let body = page(api, target, Verb::Identities { limit: 1, next: None }, max_page).await?;
+    let body = page(api, target, identities(1, None), max_page).await?;
     let page = read(&body)?;
     let here = page.items.map_or(0, |items| items.len()) as u64;
     Ok(match (page.metadata.next.is_empty(), page.metadata.remaining) {
@@ -93,6 +93,11 @@ pub async fn count(api: &dyn ApiServer, target: &Target, max_page: usize) -> Res
         (false, Some(more)) => Some(here + more),
         (false, None) => None,
     })
+}
+
+/// Most recent, metadata only.
+fn identities(limit: u32, next: Option<String>) -> Verb {
+    Verb::List { limit, next, at_least: None, metadata_only: true }
 }
 
 async fn page(api: &dyn ApiServer, target: &Target, verb: Verb, max: usize) -> Result<Vec<u8>, ListError> {
@@ -179,7 +184,7 @@ mod tests {
 
     impl ApiServer for Script {
         fn send<'a>(&'a self, _: &'a Target, request: &'a Request) -> BoxFuture<'a, Result<Response, String>> {
-            assert!(matches!(request.verb, Verb::Identities { .. }), "{request:?}");
+            assert!(matches!(request.verb, Verb::List { metadata_only: true, .. }), "{request:?}");
             let (status, text) = self.0.lock().expect("not poisoned").remove(0);
             let body = futures_util::stream::iter([Ok(Bytes::from(text))]).boxed();
             Box::pin(async move { Ok(Response { status, retry_after: None, body }) })

@@ -1,11 +1,12 @@
 //! The board: one row a watcher, one for the log, one for the fold. Written by actors, read by HTTP without asking anyone.
 
+use crate::domain::gap::Lasting;
 use crate::domain::lane::{Account, Lane, Usage};
-use crate::domain::rv::Rv;
 use crate::domain::target::Target;
+use crate::domain::watch::Point;
 use crate::observe::clock;
 use crate::observe::freshness::{Freshness, FreshnessView};
-use crate::observe::gaps::{Gap, Gaps};
+use crate::observe::gaps::Gaps;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -16,7 +17,7 @@ pub struct WatcherRow {
     /// What it watches.
     pub target: Target,
     /// Its lane.
-    pub lane: Arc<Lane<Rv>>,
+    pub lane: Arc<Lane<Point>>,
     /// Everything reported so far is in the lane up to the first complete list.
     pub synced: AtomicBool,
     /// Parked: not allowed, or not served.
@@ -38,7 +39,7 @@ struct Trouble {
 
 impl WatcherRow {
     /// A row that has not begun.
-    pub fn new(target: Target, lane: Arc<Lane<Rv>>) -> Arc<Self> {
+    pub fn new(target: Target, lane: Arc<Lane<Point>>) -> Arc<Self> {
         Arc::new(Self {
             target,
             lane,
@@ -106,7 +107,7 @@ impl WatcherRow {
                 acked: stats.acked,
                 nacks: stats.nacks,
             },
-            watermark: self.lane.watermark().map(|rv| rv.as_str().to_owned()),
+            watermark: self.lane.watermark().map(|point| point.rv.as_str().to_owned()),
             trouble,
             last_error,
             api_version: self.target.kind.api_version(),
@@ -145,7 +146,7 @@ pub struct WatcherView {
     pub field_selector: Option<String>,
     pub audit: Option<AuditView>,
     pub gaps: u64,
-    pub last_gap: Option<Gap>,
+    pub last_gap: Option<Lasting>,
 }
 
 /// A full audit, as it is shown.

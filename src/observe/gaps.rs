@@ -1,6 +1,6 @@
 //! The gaps that the log declares: the newest of them, in memory, and how many there are.
 
-use serde::{Deserialize, Serialize};
+use crate::domain::gap::Lasting as Gap;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
@@ -9,44 +9,9 @@ pub const KEPT: usize = 1000;
 /// As long as the topic keeps them.
 const KEPT_MS: i64 = 30 * 24 * 3600 * 1000;
 
-/// A gap, as its lasting copy says it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Gap {
-    /// Kind id.
-    pub kind: String,
-    /// Namespace; none for all.
-    #[serde(default)]
-    pub scope: Option<String>,
-    /// Version behind which something may be missing.
-    #[serde(default)]
-    pub from: Option<String>,
-    /// Version from which on nothing is.
-    #[serde(default)]
-    pub to: Option<String>,
-    /// A word: why.
-    pub reason: String,
-    /// Deletions may be missing too.
-    #[serde(default)]
-    pub deletes_unknown: bool,
-    /// History epoch.
-    #[serde(default)]
-    pub history_epoch: u64,
-    /// When, RFC 3339.
-    pub seen_at: String,
-    /// The cluster's name.
-    #[serde(default)]
-    pub cluster: String,
-    /// Who wrote it.
-    #[serde(default)]
-    pub writer_epoch: u64,
-}
-
-impl Gap {
-    /// When, in milliseconds since 1970; 0 where that cannot be read.
-    fn seen_ms(&self) -> i64 {
-        self.seen_at.parse::<jiff::Timestamp>().map_or(0, |at| at.as_millisecond())
-    }
+/// When, in milliseconds since 1970; 0 where that cannot be read.
+fn seen_ms(gap: &Gap) -> i64 {
+    gap.seen_at.parse::<jiff::Timestamp>().map_or(0, |at| at.as_millisecond())
 }
 
 /// Kind id and namespace.
@@ -67,7 +32,7 @@ impl Gaps {
     /// Adds a gap, newer than those before.
     pub fn note(&self, gap: Gap) {
         let mut ring = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let seen = gap.seen_ms();
+        let seen = seen_ms(&gap);
         *ring.counts.entry((gap.kind.clone(), gap.scope.clone())).or_default() += 1;
         ring.newest.push_back((seen, gap));
         while ring.newest.len() > KEPT || ring.newest.front().is_some_and(|(at, _)| *at < seen - KEPT_MS) {

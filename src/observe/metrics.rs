@@ -1,6 +1,6 @@
 //! Metrics: names, labels and units in one place. Labels come from closed sets, never from object names.
 
-use crate::domain::lane::Account;
+use crate::domain::lane::{Account, FILTERED};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
@@ -217,16 +217,16 @@ impl Metrics {
     /// Shows the account of a kind as it stands now.
     pub fn account(&self, kind: &str, account: &Account) {
         let Account { received, inferred, filtered, published, coalesced, .. } = *account;
+        let filtered = FILTERED.into_iter().zip(filtered).map(|(reason, n)| (Stage::filtered, reason, n));
         let stages = [
             (Stage::received, "", received),
             (Stage::inferred, "", inferred),
-            (Stage::filtered, "known", filtered),
             (Stage::published, "", published),
             (Stage::coalesced, "superseded", coalesced),
             // A record that cannot be written becomes a stub before it is sent: nothing is given up.
             (Stage::dead_lettered, "", 0),
         ];
-        for (stage, reason, n) in stages {
+        for (stage, reason, n) in stages.into_iter().chain(filtered) {
             let labels = ChangeLabels { kind: kind.into(), stage, reason: reason.into() };
             self.changes.get_or_create(&labels).inner().store(n, Ordering::Relaxed);
         }
