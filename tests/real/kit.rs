@@ -376,11 +376,16 @@ impl Drop for Process {
 }
 
 /// Waits until `probe` gives something; panics after [`PATIENCE`].
-pub fn eventually<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
-    let found = wait_until(PATIENCE, || Ok::<_, std::convert::Infallible>(probe()));
+pub fn eventually<T>(what: &str, probe: impl FnMut() -> Option<T>) -> T {
+    within(PATIENCE, what, probe)
+}
+
+/// Waits until `probe` gives something; panics after that long.
+pub fn within<T>(patience: Duration, what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
+    let found = wait_until(patience, || Ok::<_, std::convert::Infallible>(probe()));
     match found {
         Ok(Some(value)) => value,
-        _ => panic!("{what}: not within {PATIENCE:?}"),
+        _ => panic!("{what}: not within {patience:?}"),
     }
 }
 

@@ -73,10 +73,11 @@ fn page_gone_in_a_diff() {
 }
 
 fn slow_list() {
-    // Three pages and more of 45 s each, at this pace; two watches find their version gone.
-    let mut scene = pages(120);
-    scene.faults().inject(Rule::new(Fault::Delay(Duration::from_millis(375))).of("configmaps").verb("list"));
-    scene.fault("watch", Fault::Gone, Some(2));
+    // Ten pages and more of 16 s each, at this pace, each within its own deadline; then the watch finds its version gone.
+    let mut scene = Scene::unstarted(40, "configmaps", &["watch.page_size=3"]);
+    scene.create_many(30);
+    scene.faults().inject(Rule::new(Fault::Delay(Duration::from_millis(400))).of("configmaps").verb("list"));
+    scene.fault("watch", Fault::Gone, Some(1));
     scene.start();
     scene.spent();
     scene.some_changes();

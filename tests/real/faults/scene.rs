@@ -2,7 +2,7 @@
 
 use crate::checker::{Record, fold, last_offsets, violations};
 use crate::control::Stock;
-use crate::kit::{Parts, Product, eventually};
+use crate::kit::{Parts, Product, within};
 use crate::losses::{Commits, gaps, silent_losses};
 use agent_events::sandbox::{Fault, Faults, Rule};
 use agent_events::testing;
@@ -13,6 +13,8 @@ use std::time::Duration;
 
 /// Waits pass so many times as fast: 150 s of silence are 5 s, 60 s of backoff 2 s.
 const PACE: u32 = 30;
+/// How long anything may take here before the trial fails: real seconds, on a machine that may be busy.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// Everything but what a trial is about.
 const OTHERS: &[&str] = &["pods", "services", "deployments", "statefulsets", "secrets", "events", "configmaps"];
 /// A prefix is needed to tell topics apart only where several products share a log.
@@ -83,7 +85,7 @@ impl Scene {
     pub fn start(&mut self) {
         self.begin();
         if let Subject::Ours(Some(product)) = &self.subject
-            && let Err(missing) = product.running.ready(crate::kit::PATIENCE)
+            && let Err(missing) = product.running.ready(PATIENCE)
         {
             panic!("not ready: {missing:?}");
         }
@@ -127,7 +129,7 @@ impl Scene {
 
     /// Whether every fault that was counted has happened.
     pub fn spent(&self) {
-        eventually("every fault has happened", || {
+        within(PATIENCE, "every fault has happened", || {
             self.faults().rules().iter().all(|r| r.times.is_none()).then_some(())
         });
     }
@@ -135,7 +137,7 @@ impl Scene {
     /// Waits until the watch has been given up and opened again.
     pub fn reopened(&self) {
         let before = self.faults().watches();
-        eventually("the watch is opened again", || (self.faults().watches() > before).then_some(()));
+        within(PATIENCE, "the watch is opened again", || (self.faults().watches() > before).then_some(()));
     }
 
     fn path(&self) -> String {
@@ -216,14 +218,14 @@ impl Scene {
     /// Waits until the newest version of an object is in the log.
     pub fn seen(&self, name: &str) {
         let (uid, rv) = self.live.borrow()[name].clone();
-        eventually(&format!("{name} is in the log at {rv}"), || {
+        within(PATIENCE, &format!("{name} is in the log at {rv}"), || {
             self.records().iter().any(|r| r.source("uid") == Some(&uid) && r.source("rv") == Some(&rv)).then_some(())
         });
     }
 
     /// Waits until the product says that this is wrong.
     pub fn named(&self, what: &str) {
-        eventually(&format!("{what:?} is said"), || {
+        within(PATIENCE, &format!("{what:?} is said"), || {
             let said = self.product().get("/api/v1/pipeline").1;
             (said["degraded"].to_string() + &said["watchers"].to_string()).contains(what).then_some(())
         });
@@ -283,7 +285,7 @@ impl Scene {
 
     /// The same, but for objects that a fault still hides.
     pub fn settle_without(mut self, without: &[&str]) {
-        let found = self.findings(Duration::from_secs(20), without);
+        let found = self.findings(PATIENCE, without);
         assert!(found.is_empty(), "{found:#?}\ngaps: {:#?}", gaps(&self.records()));
         self.stop();
     }
