@@ -27,9 +27,8 @@ use crate::domain::lane::{Lane, Limits};
 use crate::domain::redact::{Policy, Redactor};
 use crate::domain::restart::{Backoff, Intensity};
 use crate::domain::rv::Rv;
-use crate::domain::target::Target;
 use crate::domain::topic;
-use crate::domain::watch::Config;
+use crate::domain::watch::{Config, Point};
 use crate::kubernetes::driver::{self, Deadlines};
 use crate::log::Start;
 use crate::messages::client::StateClient;
@@ -38,7 +37,7 @@ use crate::messages::life::LifeFact;
 use crate::observe::board::WatcherRow;
 use crate::observe::clock;
 use crate::observe::metrics::ActorReason;
-use crate::settings::{Scope, Settings};
+use crate::settings::Settings;
 use crate::store::{Store, StoreOptions};
 use actix::prelude::Addr;
 use futures_util::future::BoxFuture;
@@ -69,7 +68,7 @@ pub(super) fn wire(
     let store = Store::new(store_options(settings, &cluster, &kinds, prefix));
     store.set_writer_epoch(up.writer_epoch);
     let checkpoints = Checkpoints::new(named(topic::CHECKPOINTS), up.writer_epoch);
-    let targets = targets(settings, &kinds);
+    let targets = settings.watch.targets(&kinds);
     let lanes = targets.len() + 1;
     let limits = Limits {
         bytes: settings.publisher.lane_bytes.min(settings.publisher.all_lanes_bytes / lanes),
@@ -151,7 +150,7 @@ pub(super) fn wire(
         cluster_uid: up.ends.cluster_uid.clone(),
         owner: owner.to_owned(),
         rv,
-        history_epoch: HISTORY_EPOCH,
+        history_epoch: 0,
         positions,
     };
     let blank = point(owner, None, Positions::new());
@@ -185,17 +184,22 @@ pub(super) fn wire(
         let kind = target.kind.clone();
         let topic = named(&kind.topic());
         let resume = up.memory.checkpoints.get(&target.id());
-        let history_epoch = resume.map_or(HISTORY_EPOCH, |c| c.history_epoch);
-        let writer =
-            Writer::new(kind.clone(), topic.clone(), partitions(&topic), &cluster, up.writer_epoch, history_epoch);
+        let resume_from = resume.map_or_else(Point::default, |c| Point {
+            history_epoch: c.history_epoch,
+            rv: Rv::new(c.rv.as_deref().unwrap_or_default()),
+        });
+        let writer = Writer::new(kind.clone(), topic.clone(), partitions(&topic), &cluster, up.writer_epoch);
         let bell = Arc::new(Notify::new());
         let ring = bell.clone();
-        let lane: Arc<Lane<Rv>> = Lane::new(limits, move || ring.notify_one());
+        let lane: Arc<Lane<Point>> = Lane::new(limits, move || ring.notify_one());
         let row = WatcherRow::new(target.clone(), lane.clone());
         rows.push(row.clone());
         let (at, blank) = (lane.clone(), point(&target.id(), None, Positions::new()));
         checkpoints.add(move || {
-            at.watermark().map(|rv| Checkpoint { rv: Some(rv.as_str().to_owned()), history_epoch, ..blank.clone() })
+            let Point { history_epoch, rv } = at.watermark()?;
+            // Behind a rewind there is no version to go on from until a list is complete.
+            let rv = (!rv.is_empty()).then(|| rv.as_str().to_owned());
+            Some(Checkpoint { rv, history_epoch, ..blank.clone() })
         });
         let redaction = (kind.clone(), policy.clone());
         let lent = Arc::new(watcher::Lent {
@@ -222,7 +226,7 @@ pub(super) fn wire(
                 .entry(kind.id())
                 .or_insert_with(|| Arc::new(AtomicUsize::new(same_kind(&kind))))
                 .clone(),
-            resume_from: resume.and_then(|c| c.rv.as_deref()).map(Rv::new),
+            resume_from,
             io: io(),
             metrics: shared.metrics.clone(),
         });
@@ -269,21 +273,6 @@ pub(super) fn wire(
     drop(shared.control.set(Arc::new(Tree(supervisor.clone()))));
     drop(shared.client.set(StateClient::new(&query_addr)));
     Ok(supervisor)
-}
-
-/// Increments when the cluster's own history is rewound (a later part detects that); until then there is one history.
-const HISTORY_EPOCH: u64 = 0;
-
-/// Kind by kind, namespace by namespace.
-fn targets(settings: &Settings, kinds: &[Kind]) -> Vec<Target> {
-    let namespaces: Vec<Option<Arc<str>>> = match settings.watch.scope() {
-        Scope::AllNamespaces => vec![None],
-        Scope::Namespaces(names) => names.iter().map(|n| Some(Arc::from(n.as_str()))).collect(),
-    };
-    let each = |kind: &Kind| {
-        namespaces.iter().map(|ns| Target { kind: kind.clone(), namespace: ns.clone() }).collect::<Vec<_>>()
-    };
-    kinds.iter().flat_map(each).collect()
 }
 
 /// The largest record that the topic takes: ours, or the topic's own limit if that is lower. 1 KiB is left for the
