@@ -115,7 +115,7 @@ impl Watcher {
     }
 
     fn env(&self) -> Env {
-        Env { now: self.began.elapsed(), wall_ms: clock::wall_ms(), chance: rand::random() }
+        Env { now: self.began.elapsed() * clock::pace(), wall_ms: clock::wall_ms(), chance: rand::random() }
     }
 
     /// The fold is complete: take it over, unless an earlier life did.
@@ -190,7 +190,7 @@ impl Watcher {
                 _ => tracing::info!(watcher, phase = phase.name, reason, "watch"),
             }
         }
-        if let Some(at) = self.core.wake_at().map(|at| self.began + at)
+        if let Some(at) = self.core.wake_at().map(|at| self.began + at / clock::pace())
             && self.timer != Some(at)
         {
             self.timer = Some(at);

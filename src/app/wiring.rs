@@ -171,7 +171,7 @@ pub(super) fn wire(
         frames: Arc::new(Semaphore::new(frame_budget)),
         frame_budget,
         snapshots: snapshots.clone(),
-        deadlines: Deadlines::default(),
+        deadlines: Deadlines::default().hurried(clock::pace()),
     };
     let policy = Arc::new(Policy {
         env_allow: settings.redaction.env_allow.clone(),
