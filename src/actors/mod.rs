@@ -2,9 +2,12 @@
 //! how they are kept alive is in [`rt`].
 
 pub mod checkpoints;
+pub mod following;
+pub mod gone;
+pub mod kinds;
 pub mod overlay;
 pub mod publisher;
-mod pump;
+pub mod pump;
 pub mod query;
 pub mod restore;
 pub mod rt;

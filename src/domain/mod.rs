@@ -15,6 +15,7 @@ pub mod record;
 pub mod redact;
 pub mod replace;
 pub mod restart;
+pub mod roster;
 pub mod rv;
 pub mod selector;
 pub mod target;
