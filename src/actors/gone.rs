@@ -3,7 +3,8 @@
 use super::restore;
 use super::rt::Context;
 use super::watcher::{AtHand, Lent, Watcher};
-use crate::domain::index::Write;
+use crate::domain::envelope::Observed;
+use crate::domain::index::{Loss, Write};
 use crate::domain::kind::Tracking;
 use crate::domain::rv::Rv;
 use crate::observe::clock;
@@ -46,15 +47,23 @@ fn all_gone(lent: &Lent) -> usize {
     if kind.tracking() == Tracking::Stream {
         return 0;
     }
-    let (now, before, seen_at) = (clock::wall_ms(), AtHand { lent }, capture.position.clone());
-    capture.index.begin_pass();
-    let left = capture.index.missing();
+    let (now, before) = (clock::wall_ms(), AtHand { lent });
+    let loss = Loss {
+        seen_at: capture.position.clone(),
+        history_epoch: capture.history_epoch,
+        wall_ms: now,
+        observed: Observed::Inferred,
+        reason: "kind_gone",
+    };
+    let left = capture.index.everything();
     for uid in &left {
         let (mut writes, mut notes) = (Vec::new(), Vec::new());
-        capture.index.gone(kind, uid, &seen_at, &before, &mut writes, &mut notes);
+        capture.index.gone(kind, uid, &loss, &before, &mut writes, &mut notes);
         let records = writes.into_iter().map(|write| match write {
             Write::Change(change) => lent.writer.record(&change, now),
-            Write::Tombstone { namespace, name, uid, rv } => lent.writer.tombstone(&namespace, &name, &uid, &rv, now),
+            Write::Tombstone { namespace, name, uid, rv, history_epoch } => {
+                lent.writer.tombstone(&namespace, &name, &uid, &rv, history_epoch, now)
+            }
         });
         // One step for whoever comes after us, as in the watcher.
         lent.lane.push(records.collect::<Vec<_>>(), None);

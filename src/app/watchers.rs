@@ -30,7 +30,7 @@ use crate::domain::restart::Backoff;
 use crate::domain::rv::Rv;
 use crate::domain::target::Target;
 use crate::domain::topic::TopicSpec;
-use crate::domain::watch::Config;
+use crate::domain::watch::{Config, Point};
 use crate::kubernetes::driver::{self, Deadlines};
 use crate::log::Start;
 use crate::observe::board::WatcherRow;
@@ -222,10 +222,12 @@ impl Watchers {
         let (settings, kind, id) = (&self.settings, target.kind.clone(), target.id());
         let topic = self.named(&kind.topic());
         let resume = self.memory.checkpoints.get(&id);
-        let history_epoch = resume.map_or(HISTORY_EPOCH, |c| c.history_epoch);
+        let resume_from = resume.map_or_else(Point::default, |c| Point {
+            history_epoch: c.history_epoch,
+            rv: Rv::new(c.rv.as_deref().unwrap_or_default()),
+        });
         let partitions = self.topic(&topic).map_or(1, |spec| spec.partitions);
-        let writer =
-            Writer::new(kind.clone(), topic.clone(), partitions, &self.cluster, self.writer_epoch, history_epoch);
+        let writer = Writer::new(kind.clone(), topic.clone(), partitions, &self.cluster, self.writer_epoch);
         let (lane, bell) = before.map_or_else(
             || {
                 let bell = Arc::new(Notify::new());
@@ -236,7 +238,10 @@ impl Watchers {
         );
         let (at, blank) = (lane.clone(), self.checkpoint(&id, Positions::new()));
         self.checkpoints.set(&id, move || {
-            at.watermark().map(|rv: Rv| Checkpoint { rv: Some(rv.as_str().to_owned()), history_epoch, ..blank.clone() })
+            let Point { history_epoch, rv } = at.watermark()?;
+            // Behind a rewind there is no version to go on from until a list is complete.
+            let rv = (!rv.is_empty()).then(|| rv.as_str().to_owned());
+            Some(Checkpoint { rv, history_epoch, ..blank.clone() })
         });
         let redaction = (kind, self.policy.clone());
         watcher::Lent {
@@ -260,7 +265,7 @@ impl Watchers {
             store: self.store.clone(),
             folded,
             taken_over: waiting.clone(),
-            resume_from: resume.and_then(|c| c.rv.as_deref()).map(Rv::new),
+            resume_from,
             io: driver::Shared {
                 api: self.ends.api.clone(),
                 frames: Arc::new(Semaphore::new(frame_budget)),
@@ -395,9 +400,6 @@ impl Watchers {
     }
 }
 
-/// Increments when the cluster's own history is rewound (a later part detects that); until then there is one history.
-pub(super) const HISTORY_EPOCH: u64 = 0;
-
 /// A checkpoint without a version.
 pub(super) fn checkpoint(cluster: &str, cluster_uid: &str, owner: &str, positions: Positions) -> Checkpoint {
     Checkpoint {
@@ -405,7 +407,7 @@ pub(super) fn checkpoint(cluster: &str, cluster_uid: &str, owner: &str, position
         cluster_uid: cluster_uid.to_owned(),
         owner: owner.to_owned(),
         rv: None,
-        history_epoch: HISTORY_EPOCH,
+        history_epoch: 0,
         positions,
     }
 }
