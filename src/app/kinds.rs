@@ -2,6 +2,7 @@
 
 use super::watchers::Watchers;
 use crate::actors::kinds::{Found, Keeper};
+use crate::domain::discovery::Missing;
 use crate::domain::kind::Kind;
 use crate::domain::pattern::Pattern;
 use crate::domain::target::Target;
@@ -66,6 +67,16 @@ impl Keeper for Watchers {
 
 /// Asks the API server what it serves and holds it against the settings. The cap is not applied: it depends on what is
 /// watched already.
-pub(super) async fn find(settings: &Settings, _api: &dyn ApiServer) -> Result<Found, String> {
-    Ok(Found { kinds: settings.watch.captured(), parked: Vec::new(), unsure: Vec::new() })
+pub(super) async fn find(settings: &Settings, api: &dyn ApiServer) -> Result<Found, String> {
+    let (discovery, watch) = (api.discover().await?, &settings.watch);
+    let resolved = discovery.resolve(&watch.patterns(), |group, plural| watch.wants(group, plural), usize::MAX);
+    let park = |missing: Missing| {
+        let Missing { pattern, why, suggestion, .. } = missing;
+        ParkedKind { kind: pattern, reason: why, did_you_mean: suggestion }
+    };
+    Ok(Found {
+        kinds: resolved.kinds.into_iter().map(|served| served.kind).collect(),
+        parked: resolved.missing.into_iter().map(park).collect(),
+        unsure: discovery.unknown().keys().cloned().collect(),
+    })
 }

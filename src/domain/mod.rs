@@ -3,6 +3,7 @@
 pub mod ack;
 pub mod checkpoint;
 pub mod cut;
+pub mod discovery;
 pub mod envelope;
 pub mod fold;
 pub mod gap;

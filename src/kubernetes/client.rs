@@ -1,6 +1,7 @@
 //! A real API server, through `kube`'s client.
 
 use super::{ApiServer, Response};
+use crate::domain::discovery::Discovery;
 use crate::domain::kind::{Content, Kind};
 use crate::domain::rv::Rv;
 use crate::domain::target::Target;
@@ -80,6 +81,14 @@ impl Cluster {
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
         let namespace = within(namespaces.get_metadata("kube-system")).await?;
         namespace.metadata.uid.ok_or_else(|| ClusterError::Away("namespace kube-system has no uid".into()))
+    }
+
+    /// Sends a request as it stands. The error says what failed, for people.
+    pub(super) async fn send(
+        &self,
+        request: http::Request<kube::client::Body>,
+    ) -> Result<http::Response<kube::client::Body>, String> {
+        self.client.send(request).await.map_err(|e| describe(&e))
     }
 
     /// The server's version. Within 10 s.
@@ -166,6 +175,10 @@ async fn configuration(access: &Access) -> Result<Config, AccessError> {
 }
 
 impl ApiServer for Cluster {
+    fn discover(&self) -> BoxFuture<'_, Result<Discovery, String>> {
+        Box::pin(async { Cluster::discover(self).await.map_err(|e| e.to_string()) })
+    }
+
     fn send<'a>(&'a self, target: &'a Target, request: &'a Request) -> BoxFuture<'a, Result<Response, String>> {
         Box::pin(async move {
             let request = http_request(target, request).map_err(|e| e.to_string())?;
