@@ -15,6 +15,7 @@ mod control;
 mod end_to_end;
 mod faults;
 mod first_command;
+mod kinds;
 mod kit;
 mod laptop;
 mod losses;
@@ -47,6 +48,7 @@ fn main() {
         ("restart", restart::TRIALS),
         ("chaos", chaos::TRIALS),
         ("shows", shows::WITHIN_THE_HISTORY),
+        ("kinds", kinds::TRIALS),
     ];
     let all = || groups.into_iter().flat_map(|(group, trials)| trials.iter().map(move |trial| (group, *trial)));
     let (real, forgetful, laptop): (Shared, Shared, Shared) = Default::default();
