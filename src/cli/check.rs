@@ -8,12 +8,16 @@ use super::connect;
 use super::failure::{Failure, UNHEALTHY};
 use super::output::{Out, printable};
 use super::presence;
-use crate::domain::kind::Kind;
+use crate::domain::budget::{Calm, Hour, Knobs, an_hour};
+use crate::domain::kind::{Kind, Tracking};
+use crate::domain::watch::Config;
 use crate::kubernetes::client::{Cluster, ClusterError};
+use crate::kubernetes::identities;
 use crate::log::topics::plan;
 use crate::settings::{ClusterMode, Loaded, LogEngine, Settings, TopicCreation};
 use serde::Serialize;
 use serde_json::json;
+use std::time::Duration;
 
 /// One line of the answer.
 #[derive(Debug, Serialize)]
@@ -127,8 +131,38 @@ async fn cluster(settings: &Settings, report: &mut Report) -> Vec<Kind> {
     let found = kinds::kinds(&cluster, settings, report).await;
     if found.known {
         identity(&cluster, settings, report).await;
+        budget(&cluster, settings, &found.kinds, report).await;
     }
     found.kinds
+}
+
+/// How often the kinds that are served are looked at, where groups or `*` are meant, or kinds that are not built in.
+const DISCOVERY: Duration = Duration::from_secs(600);
+
+/// What an hour of calm will ask of the API server, from the number of objects that there are now.
+async fn budget(cluster: &Cluster, settings: &Settings, kinds: &[Kind], report: &mut Report) {
+    let watch = &settings.watch;
+    let mut watchers = Vec::new();
+    for target in watch.targets(kinds) {
+        let audited = target.kind.tracking() == Tracking::Table;
+        let objects = if audited { identities::count(cluster, &target, watch.max_page_bytes).await } else { Ok(None) };
+        watchers.push(Calm { id: target.id(), objects: objects.ok().flatten().unwrap_or(0), audited });
+    }
+    let knobs = Knobs {
+        watch_life: Duration::from_secs(u64::from(Config::default().watch_seconds.0)),
+        light: watch.poll_interval,
+        full: watch.audit_interval / 2,
+        page: watch.page_size,
+        discovery: watch.needs_discovery().then_some(DISCOVERY),
+    };
+    let hour = an_hour(&watchers, &knobs);
+    let Hour { watches, light, full, discovery } = hour;
+    let total = hour.total();
+    let detail = format!(
+        "at most {total} requests an hour in calm: {watches} watches, {light} light and {full} pages of full audits, \
+         {discovery} of discovery; never more than 20 a second"
+    );
+    report.ok("request budget", detail);
 }
 
 async fn identity(cluster: &Cluster, settings: &Settings, report: &mut Report) {

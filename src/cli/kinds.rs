@@ -44,15 +44,18 @@ impl Meant {
 }
 
 /// The one of these kinds that goes by that name.
-fn among(typed: &str, captured: &[Kind]) -> Result<Meant, Failure> {
+pub fn among(typed: &str, captured: &[Kind]) -> Result<Meant, Failure> {
     let word = typed.to_lowercase();
     let called: Vec<&Kind> = match captured.iter().find(|kind| kind.id() == word) {
         Some(kind) => vec![kind],
         None => captured.iter().filter(|kind| kind.goes_by(&word)).collect(),
     };
+    // Also one that is built in and left out: whoever is asked says that.
+    let builtin = || Kind::builtins().into_iter().find(|kind| kind.goes_by(&word));
     match called[..] {
         [kind] => Ok(Meant::of(kind)),
         // It may have been captured once: then the process still knows it, and else says what there is.
+        [] if let Some(kind) = builtin() => Ok(Meant::of(&kind)),
         [] if word.contains('.') => Ok(Meant { id: word, namespaced: true }),
         [] => {
             let mut known: Vec<String> = Kind::builtins().iter().map(Kind::id).collect();

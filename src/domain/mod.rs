@@ -1,6 +1,8 @@
 //! Pure rules: no clock, no randomness, no socket, no actor. Time and chance come in as arguments.
 
 pub mod ack;
+pub mod audit;
+pub mod budget;
 pub mod checkpoint;
 pub mod cut;
 pub mod discovery;
@@ -17,6 +19,7 @@ pub mod record;
 pub mod redact;
 pub mod replace;
 pub mod restart;
+pub mod roster;
 pub mod rv;
 pub mod selector;
 pub mod target;

@@ -8,6 +8,7 @@ use agent_events::domain::target::{Selectors, Target};
 use agent_events::domain::watch::{Request, Verb};
 use agent_events::kubernetes::ApiServer as _;
 use agent_events::kubernetes::client::{Access, Cluster, Mode};
+use agent_events::kubernetes::polite::Uncounted;
 use agent_events::settings::{Sources, WatchSettings, load};
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
@@ -37,7 +38,7 @@ fn definition(plural: &str, kind: &str) -> Value {
 
 async fn client(kubeconfig: &Path) -> Cluster {
     let access = Access { mode: Mode::Kubeconfig, kubeconfig: Some(kubeconfig.to_owned()), context: None };
-    Cluster::connect(&access).await.expect("its kubeconfig leads to it")
+    Cluster::connect(&access, "c", std::sync::Arc::new(Uncounted)).await.expect("its kubeconfig leads to it")
 }
 
 fn watch(set: &[&str]) -> WatchSettings {
@@ -154,9 +155,7 @@ async fn selectors_reach_the_api_server_in_lists_and_watches() {
 async fn check_says_of_every_kind_whether_it_is_served_and_may_be_watched() {
     let bed = bed().await;
     bed.client.post(DEFINITIONS, &definition("widgets", "Widget")).await.ok();
-    bed.client
-        .fault(&json!({"fault": "refuse", "code": 403, "resource": "widgets.example.com", "verb": "watch"}))
-        .await;
+    bed.client.fault(&json!({"fault": "refuse", "code": 403, "resource": "widgets.example.com", "verb": "list"})).await;
     let data = tempfile::tempdir().expect("a directory");
     let mut command = Command::new(env!("CARGO_BIN_EXE_agent-events"));
     command.args(["check", "-o", "json"]).env_clear().current_dir(data.path());
@@ -188,7 +187,7 @@ async fn check_says_of_every_kind_whether_it_is_served_and_may_be_watched() {
     let beyond = line("kinds served");
     assert_eq!(beyond["detail"], "1 are beyond watch.max_kinds = 9: leases.coordination.k8s.io");
     let refused = line("rights on widgets.example.com in default");
-    assert_eq!(refused["detail"], "served as example.com/v1; may not watch");
+    assert_eq!(refused["detail"], "served as example.com/v1; may not list");
     let remedy = refused["remedy"].as_str().expect("a remedy");
     assert!(remedy.contains("--verb=list,watch --resource=widgets.example.com"), "{remedy}");
     assert!(remedy.contains("'watch.\"widgets.example.com\".enabled=false'"), "{remedy}");

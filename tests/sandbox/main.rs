@@ -1,13 +1,20 @@
-//! The sandbox API server from the outside: over HTTP, by `kubectl`, through its faults, and over its own death.
+//! The sandbox API server from the outside: over HTTP, by `kubectl`, through its faults, and over its own death; and the product
+//! beside it, where a real API server has nothing to add.
 //!
 //! Without `kubectl` on the PATH its walk-through is counted as ignored, with the reason; under CI=true it fails.
 #![allow(clippy::print_stderr, reason = "what is skipped is said aloud")]
 
+#[path = "../kit/accounts.rs"]
+mod accounts;
+mod capture;
+mod credentials;
 mod faults;
+mod front;
 mod kinds;
 mod kit;
 mod kubectl;
 mod persistence;
+mod product;
 mod protocol;
 
 use libtest_mimic::{Arguments, Trial};
@@ -28,6 +35,8 @@ fn main() {
     trials.extend(faults::TRIALS.iter().map(|t| trial("faults", *t)));
     trials.extend(kinds::TRIALS.iter().map(|t| trial("kinds", *t)));
     trials.extend(persistence::TRIALS.iter().map(|t| trial("persistence", *t)));
+    trials.extend(capture::TRIALS.iter().map(|t| trial("capture", *t)));
+    trials.extend(credentials::TRIALS.iter().map(|t| trial("credentials", *t)));
     let missing = kubectl::missing();
     let skip = missing.is_some() && !testbed::must_not_skip();
     trials.extend(kubectl::TRIALS.iter().map(|t| trial("kubectl", *t).with_ignored_flag(skip)));

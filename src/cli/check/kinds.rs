@@ -52,10 +52,15 @@ pub(super) async fn kinds(cluster: &Cluster, settings: &Settings, report: &mut R
     report.ok("credentials", "accepted");
     for ((target, version), missing) in targets.iter().zip(answers) {
         let name = right(target);
-        if missing.is_empty() {
-            report.ok(name, format!("served as {version}; may list and watch"));
-        } else {
-            report.failed(name, format!("served as {version}; may not {}", missing.join(" and ")), grant(target));
+        match missing[..] {
+            [] => report.ok(name, format!("served as {version}; may list and watch")),
+            ["watch"] => {
+                let every = humantime::format_duration(settings.watch.poll_interval);
+                let mode = format!("lists every {every}, and misses what happens in between");
+                let detail = format!("served as {version}; may list but not watch: {mode}");
+                report.add(name, State::Warning, detail, Some(grant(target)));
+            }
+            _ => report.failed(name, format!("served as {version}; may not {}", missing.join(" and ")), grant(target)),
         }
     }
     Found { known: true, kinds }
