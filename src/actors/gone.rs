@@ -6,9 +6,9 @@ use super::watcher::{AtHand, Lent, Watcher};
 use crate::domain::envelope::Observed;
 use crate::domain::index::{Loss, Write};
 use crate::domain::kind::Tracking;
+use crate::domain::lane::Tally;
 use crate::domain::rv::Rv;
 use crate::observe::clock;
-use crate::observe::metrics::Stage;
 use actix::prelude::{Handler, Message};
 use std::sync::PoisonError;
 
@@ -66,11 +66,11 @@ fn all_gone(lent: &Lent) -> usize {
             }
         });
         // One step for whoever comes after us, as in the watcher.
-        lent.lane.push(records.collect::<Vec<_>>(), None);
+        let tally = Tally { inferred: 1, ..Tally::default() };
+        lent.lane.push_report(records.collect(), None, tally, |record| lent.writer.is_change(record));
         notes.into_iter().for_each(|note| capture.index.note(note));
     }
     // If it ever comes back, it is another one: its objects are listed, and no watch goes on from here.
     capture.position = Rv::default();
-    lent.metrics.change(&kind.id(), Stage::inferred, "kind_gone", left.len() as u64);
     left.len()
 }

@@ -1,8 +1,10 @@
 //! The actors: thin carriers between rules (`domain`), adapters (`kubernetes`, `log`) and the store. One file an actor;
 //! how they are kept alive is in [`rt`].
 
+pub mod auditor;
 pub mod checkpoints;
 pub mod following;
+pub mod gaps;
 pub mod gone;
 pub mod kinds;
 pub mod overlay;

@@ -8,6 +8,7 @@
 mod bringup;
 mod ends;
 mod kinds;
+mod traffic;
 mod watchers;
 mod wiring;
 

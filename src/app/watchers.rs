@@ -76,7 +76,8 @@ pub(super) struct Watchers {
     /// Pods, which are most of the changes; and all others. Two threads, however many kinds there are.
     places: (Place, Place),
     policy: Arc<Policy>,
-    snapshots: Arc<Semaphore>,
+    /// Lists at a time; the auditor's are among them.
+    pub snapshots: Arc<Semaphore>,
     /// See [`frame_budgets`].
     frame_budgets: (usize, usize),
     topics: Mutex<Vec<TopicSpec>>,
@@ -271,7 +272,7 @@ impl Watchers {
                 frames: Arc::new(Semaphore::new(frame_budget)),
                 frame_budget,
                 snapshots: self.snapshots.clone(),
-                deadlines: Deadlines::default(),
+                deadlines: Deadlines::default().hurried(clock::pace()),
             },
             metrics: self.shared.metrics.clone(),
         }

@@ -5,6 +5,7 @@
 //! | state | rest_for_one | shared-state, query | state, query | queries are answered beside the fold, not behind it |
 //! | publish | one_for_one | publisher | publish | the only one that touches the producer |
 //! | stream | one_for_one | stream-processor | stream | |
+//! | answers | one_for_one | gaps, auditor | stream | they wait more than they work |
 //! | watch | one_for_one, stops together | watcher/<kind>[@namespace] | watch-0, watch-1 | pods are most of the changes |
 //! | kinds | one_for_one | kinds | system | only where discovery must say what is named; holds two tasks and waits |
 //!
@@ -16,14 +17,17 @@
 use super::bringup::Up;
 use super::watchers::{Base, MAILBOX, Watchers, checkpoint, limits};
 use super::{End, Shared, StartError};
+use crate::actors::auditor::{self, Auditor};
 use crate::actors::checkpoints::Checkpoints;
 use crate::actors::following::{Cohort, Following};
+use crate::actors::gaps::{self, GapReader};
 use crate::actors::kinds::{self, Kinds};
 use crate::actors::publisher::{self, Publisher};
 use crate::actors::query::QueryActor;
-use crate::actors::rt::{Arbiters, ChildSpec, Group, Supervisor, SupervisorHandle};
+use crate::actors::rt::{self, Arbiters, ChildSpec, Group, Supervisor, SupervisorHandle};
 use crate::actors::shared_state::{self, SharedState};
 use crate::actors::stream_processor::{self, Positions, StreamProcessor};
+use crate::actors::watcher::Resync;
 use crate::domain::checkpoint::Checkpoint;
 use crate::domain::kind::{Kind, Tracking};
 use crate::domain::lane::Lane;
@@ -39,7 +43,7 @@ use crate::observe::metrics::ActorReason;
 use crate::settings::Settings;
 use crate::store::{Store, StoreOptions};
 use futures_util::future::BoxFuture;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 
@@ -155,6 +159,39 @@ pub(super) fn wire(
     shared.board.set_watchers(rows);
     shared.board.set_parked(up.parked);
 
+    // answers about capture
+    let lent = gaps::Lent {
+        log: up.ends.log.clone(),
+        topic: named(topic::GAPS),
+        cluster: cluster.clone(),
+        writer_epoch: up.writer_epoch,
+        board: shared.board.clone(),
+        metrics: shared.metrics.clone(),
+        next: Arc::default(),
+    };
+    let (gap_reader, _) =
+        ChildSpec::new("gaps", &arbiters.place("stream"), MAILBOX, move || GapReader::new(lent.clone()));
+    let to_watchers = watchers.addresses.clone();
+    let lent = Arc::new(auditor::Lent {
+        api: up.ends.api.clone(),
+        log: up.ends.log.clone(),
+        store: watchers.store.clone(),
+        board: shared.board.clone(),
+        snapshots: watchers.snapshots.clone(),
+        resync: Box::new(move |target, suspects| {
+            let all = to_watchers.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some((_, watcher)) = all.iter().find(|(t, _)| t == target) {
+                rt::tell(watcher, Resync { reason: "audit", suspects });
+            }
+        }),
+        metrics: shared.metrics.clone(),
+        light: settings.watch.poll_interval,
+        full: settings.watch.audit_interval,
+        page: (settings.watch.page_size, settings.watch.max_page_bytes),
+    });
+    let (auditor, _) =
+        ChildSpec::new("auditor", &arbiters.place("stream"), MAILBOX, move || Auditor::new(lent.clone()));
+
     // kinds
     let mut looking = Group::one_for_one("kinds").intensity(intensity).backoff(backoff);
     if settings.watch.needs_discovery() {
@@ -188,6 +225,11 @@ pub(super) fn wire(
             .intensity(intensity)
             .backoff(backoff)
             .child(stream.hang_limit(hang).shutdown(Duration::from_secs(5)).backoff(backoff)),
+        Group::one_for_one("answers")
+            .intensity(intensity)
+            .backoff(backoff)
+            .child(gap_reader.hang_limit(hang).backoff(backoff))
+            .child(auditor.hang_limit(hang).backoff(backoff)),
         watch,
         looking,
     ])
