@@ -303,6 +303,8 @@ impl Worker for Watcher {
                 this.begin(ctx);
             }
         }));
+        // What the lane holds already goes first: our own markers, of a kind that has appeared; what an earlier life left.
+        self.turn(ctx);
     }
 
     /// Stops reading; what was reported is sent and waited for until it is acked.
