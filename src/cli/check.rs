@@ -125,6 +125,9 @@ async fn cluster(settings: &Settings, report: &mut Report) {
     }
 }
 
+/// How often the API server is asked what it serves, where the settings name more than built-in kinds.
+const DISCOVERY_EVERY: Duration = Duration::from_secs(600);
+
 /// What an hour of calm will ask of the API server, from the number of objects that there are now.
 async fn budget(cluster: &Cluster, settings: &Settings, report: &mut Report) {
     let watch = &settings.watch;
@@ -139,7 +142,7 @@ async fn budget(cluster: &Cluster, settings: &Settings, report: &mut Report) {
         light: watch.poll_interval,
         full: watch.audit_interval / 2,
         page: watch.page_size,
-        discovery: None,
+        discovery: watch.needs_discovery().then_some(DISCOVERY_EVERY),
     };
     let hour = an_hour(&watchers, &knobs);
     let Hour { watches, light, full, discovery } = hour;

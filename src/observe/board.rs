@@ -202,6 +202,26 @@ pub struct PipelineView {
     pub watchers: Vec<WatcherView>,
 }
 
+/// Watchers that are gone: their lanes as long as something is in them, then only their accounts.
+#[derive(Default)]
+struct Retired {
+    lanes: Vec<(String, Arc<Lane<Point>>)>,
+    settled: BTreeMap<String, Account>,
+}
+
+impl Retired {
+    fn settle(&mut self) {
+        let settled = &mut self.settled;
+        self.lanes.retain(|(kind, lane)| {
+            let is_over = lane.is_drained();
+            if is_over {
+                settled.entry(kind.clone()).or_default().add(&lane.usage().stats.account);
+            }
+            !is_over
+        });
+    }
+}
+
 /// The board.
 #[derive(Default)]
 pub struct Board {
@@ -220,6 +240,7 @@ pub struct Board {
     pub fold: Freshness,
     /// What the log says is missing from it.
     pub gaps: Gaps,
+    retired: Mutex<Retired>,
     was_ready: AtomicBool,
 }
 
@@ -333,9 +354,23 @@ impl Board {
         view
     }
 
+    /// A watcher whose row was taken away stays in the account: call this when it goes.
+    pub fn retire(&self, row: &WatcherRow) {
+        let mut retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
+        retired.lanes.push((row.target.kind.id(), row.lane.clone()));
+    }
+
     /// What became of the changes of each kind (G10), in this life of the process.
     pub fn accounts(&self) -> BTreeMap<String, Account> {
-        let mut accounts: BTreeMap<String, Account> = BTreeMap::new();
+        let mut accounts = {
+            let mut retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
+            retired.settle();
+            let mut accounts = retired.settled.clone();
+            for (kind, lane) in &retired.lanes {
+                accounts.entry(kind.clone()).or_default().add(&lane.usage().stats.account);
+            }
+            accounts
+        };
         for row in self.watchers() {
             accounts.entry(row.target.kind.id()).or_default().add(&row.lane.usage().stats.account);
         }
