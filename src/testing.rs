@@ -3,7 +3,7 @@
 
 use crate::domain::ack::{AckSink, AckToken, Outcome};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 use std::time::Duration;
 
 /// A way to break the promise, which the chaos suite must notice.
@@ -46,6 +46,29 @@ pub fn wait_while_the_embedded_log_is_held() {
     while LOG_HELD.load(Ordering::SeqCst) {
         std::thread::park_timeout(Duration::from_millis(1));
     }
+}
+
+static PACE: AtomicU32 = AtomicU32::new(1);
+static CLOCK_SHIFT_MS: AtomicI64 = AtomicI64::new(0);
+
+/// Lets the waits of capture (deadlines, backoff, budgets) pass so many times as fast, for watchers that start from now on.
+pub fn hurry(times: u32) {
+    PACE.store(times.max(1), Ordering::SeqCst);
+}
+
+/// How many times as fast waits pass.
+pub fn pace() -> u32 {
+    PACE.load(Ordering::Relaxed)
+}
+
+/// Sets the wall clock of the process ahead, or back.
+pub fn shift_wall_clock(by_ms: i64) {
+    CLOCK_SHIFT_MS.store(by_ms, Ordering::SeqCst);
+}
+
+/// What the wall clock is off by.
+pub fn wall_clock_shift_ms() -> i64 {
+    CLOCK_SHIFT_MS.load(Ordering::Relaxed)
 }
 
 struct Nobody;

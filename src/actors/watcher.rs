@@ -114,8 +114,24 @@ impl Watcher {
         }
     }
 
+    /// What it is lent.
+    pub(super) fn lent(&self) -> &Lent {
+        &self.lent
+    }
+
+    /// From here on nothing more is read; what was reported is still handed over.
+    pub(super) fn stop_reading(&mut self) {
+        self.draining = true;
+        self.reader = None;
+    }
+
+    /// Hands over what is due.
+    pub(super) fn hand_over(&mut self, ctx: &mut Context<Self>) {
+        pump::hand_over(self, ctx);
+    }
+
     fn env(&self) -> Env {
-        Env { now: self.began.elapsed(), wall_ms: clock::wall_ms(), chance: rand::random() }
+        Env { now: self.began.elapsed() * clock::pace(), wall_ms: clock::wall_ms(), chance: rand::random() }
     }
 
     /// The fold is complete: take it over, unless an earlier life did.
@@ -190,7 +206,7 @@ impl Watcher {
                 _ => tracing::info!(watcher, phase = phase.name, reason, "watch"),
             }
         }
-        if let Some(at) = self.core.wake_at().map(|at| self.began + at)
+        if let Some(at) = self.core.wake_at().map(|at| self.began + at / clock::pace())
             && self.timer != Some(at)
         {
             self.timer = Some(at);
@@ -324,8 +340,7 @@ impl Worker for Watcher {
 
     /// Stops reading; what was reported is sent and waited for until it is acked.
     fn drain(&mut self, deadline: Instant, ctx: &mut Context<Self>) -> ResponseActFuture<Self, Drained> {
-        self.draining = true;
-        self.reader = None;
+        self.stop_reading();
         pump::hand_over(self, ctx);
         Box::pin(pump::drained(self.lent.lane.clone(), deadline).into_actor(self))
     }
@@ -400,8 +415,8 @@ mod mutants {
 }
 
 /// Old versions: still in the overlay, or folded into the store.
-struct AtHand<'a> {
-    lent: &'a Lent,
+pub(super) struct AtHand<'a> {
+    pub(super) lent: &'a Lent,
 }
 
 impl Before for AtHand<'_> {

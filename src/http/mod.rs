@@ -31,7 +31,6 @@ pub use process::{Done, Version};
 pub use serve::{HttpError, bind, serve};
 pub use streams::StreamLimit;
 
-use crate::domain::topic::TopicSpec;
 use crate::log::Log;
 use crate::messages::client::StateClient;
 use crate::messages::control::ActorControl;
@@ -62,7 +61,7 @@ pub struct Faces {
     /// What happens to the actors.
     pub life: LifeFeed,
     /// Our topics as they should be, once they are known.
-    pub topics: Arc<OnceLock<Vec<TopicSpec>>>,
+    pub topics: Arc<topics::TopicTable>,
     /// `chaos.enabled`: whether actors may be killed and restarted by hand.
     pub chaos: bool,
     /// Bounds the streams that are open at once.
