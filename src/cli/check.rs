@@ -132,7 +132,8 @@ const DISCOVERY_EVERY: Duration = Duration::from_secs(600);
 async fn budget(cluster: &Cluster, settings: &Settings, report: &mut Report) {
     let watch = &settings.watch;
     let mut watchers = Vec::new();
-    for target in connect::targets(settings) {
+    let Ok(targets) = connect::targets(settings, cluster).await else { return };
+    for target in targets {
         let audited = target.kind.tracking() == Tracking::Table;
         let objects = if audited { identities::count(cluster, &target, watch.max_page_bytes).await } else { Ok(None) };
         watchers.push(Calm { id: target.id(), objects: objects.ok().flatten().unwrap_or(0), audited });

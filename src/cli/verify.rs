@@ -201,7 +201,10 @@ impl Source {
         deadline: Instant,
     ) -> Result<Vec<(Target, Option<String>)>, Failure> {
         let mut targets: Vec<(Target, Option<String>)> = match self {
-            Self::Log { .. } => connect::targets(&loaded.settings).into_iter().map(|t| (t, None)).collect(),
+            Self::Log { .. } => {
+                let targets = connect::targets(&loaded.settings, cluster).await?;
+                targets.into_iter().map(|t| (t, None)).collect()
+            }
             Self::Process(server) => {
                 let pipeline: Pipeline = asked(server, Path::of(&["pipeline"]), deadline).await?;
                 // Two clusters differ in everything. Where the uid may not be read the comparison says so itself.

@@ -296,14 +296,14 @@ impl Board {
     pub fn add_watcher(&self, row: Arc<WatcherRow>) {
         let mut watchers = self.watchers.write().unwrap_or_else(PoisonError::into_inner);
         let rows = watchers.get_or_insert_default();
-        rows.retain(|other| other.target.id() != row.target.id());
+        self.retire(rows, &row.target.id());
         rows.push(row);
     }
 
     /// Takes a watcher away.
     pub fn remove_watcher(&self, id: &str) {
         let mut watchers = self.watchers.write().unwrap_or_else(PoisonError::into_inner);
-        watchers.get_or_insert_default().retain(|row| row.target.id() != id);
+        self.retire(watchers.get_or_insert_default(), id);
     }
 
     /// The watchers' rows.
@@ -406,10 +406,12 @@ impl Board {
         view
     }
 
-    /// A watcher whose row was taken away stays in the account: call this when it goes.
-    pub fn retire(&self, row: &WatcherRow) {
+    /// Takes rows away; what they counted stays in the account.
+    fn retire(&self, rows: &mut Vec<Arc<WatcherRow>>, id: &str) {
         let mut retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
-        retired.lanes.push((row.target.kind.id(), row.lane.clone()));
+        for row in rows.extract_if(.., |row| row.target.id() == id) {
+            retired.lanes.push((row.target.kind.id(), row.lane.clone()));
+        }
     }
 
     /// What became of the changes of each kind (G10), in this life of the process.

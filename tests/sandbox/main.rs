@@ -33,7 +33,8 @@ fn main() {
     trials.extend(protocol::TRIALS.iter().map(|t| trial("protocol", *t)));
     trials.extend(faults::TRIALS.iter().map(|t| trial("faults", *t)));
     trials.extend(persistence::TRIALS.iter().map(|t| trial("persistence", *t)));
-    trials.extend(capture::TRIALS.iter().map(|t| trial("capture", *t)));
+    let awaited = |name| capture::AWAITED.contains(&name);
+    trials.extend(capture::TRIALS.iter().map(|t| trial("capture", *t).with_ignored_flag(awaited(t.0))));
     trials.extend(credentials::TRIALS.iter().map(|t| trial("credentials", *t)));
     let missing = kubectl::missing();
     let skip = missing.is_some() && !testbed::must_not_skip();
