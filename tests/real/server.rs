@@ -201,8 +201,8 @@ fn etcd_restored(parts: &Parts) {
     for n in 0..100 {
         change(parts, NAME, &format!("m-{}", n % 10), n, &mut commits);
     }
-    for n in 10..15 {
-        delete(parts, NAME, &format!("m-{n}"), &uids[n], &mut commits);
+    for (n, uid) in uids.iter().enumerate().skip(10).take(5) {
+        delete(parts, NAME, &format!("m-{n}"), uid, &mut commits);
     }
     create(parts, NAME, "only-then", &mut commits);
     settled(parts, &product, NAME, &commits);

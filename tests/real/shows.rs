@@ -187,7 +187,7 @@ fn amid(parts: &Parts) {
             let body = json!({"metadata": {"name": format!("m-{n}")}, "data": {"n": "0"}});
             let made = parts.api("POST", &path(NAME), &body);
             let uid = commits.lock().expect("not poisoned").wrote(&made);
-            if n % 3 == 0 {
+            if n.is_multiple_of(3) {
                 parts.api("DELETE", &format!("{}/m-{n}", path(NAME)), &Value::Null);
                 commits.lock().expect("not poisoned").deleted.push(uid);
             }
