@@ -13,6 +13,8 @@ pub enum Mutant {
     AckOnEnqueue = 1,
     /// Records of an old lane generation are still sent.
     NoGenerationFence = 2,
+    /// The records of one report, the next that has some, are lost on their way into the lane; then it is over.
+    LoseOneReport = 3,
 }
 
 static ON: AtomicU32 = AtomicU32::new(0);
@@ -25,6 +27,11 @@ pub fn set(mutant: Option<Mutant>) {
 /// Whether it is on.
 pub fn is_on(mutant: Mutant) -> bool {
     ON.load(Ordering::Relaxed) == mutant as u32
+}
+
+/// With [`Mutant::LoseOneReport`]: whether this report is the one, which ends it.
+pub fn loses_this_report() -> bool {
+    ON.compare_exchange(Mutant::LoseOneReport as u32, 0, Ordering::SeqCst, Ordering::SeqCst).is_ok()
 }
 
 static LOG_HELD: AtomicBool = AtomicBool::new(false);

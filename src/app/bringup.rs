@@ -2,6 +2,7 @@
 //! in every partition. What is away is waited for, with backoff, and said once per change of mind.
 
 use super::ends::{self, Ends, Source};
+use super::traffic::ApiTraffic;
 use super::{Shared, StartError};
 use crate::actors::publisher::ProducerSlot;
 use crate::domain::ack::{AckSink, AckToken, Outcome};
@@ -118,7 +119,8 @@ async fn connect_cluster(
     shared: &Shared,
     once: bool,
 ) -> Result<(Arc<dyn crate::kubernetes::ApiServer>, String), StartError> {
-    let cluster = ends::open_cluster(settings).await?;
+    let traffic = Arc::new(ApiTraffic(shared.metrics.clone()));
+    let cluster = ends::open_cluster(settings, traffic).await?;
     let url = cluster.url().to_owned();
     let uid = match &settings.cluster.id {
         Some(id) => id.clone(),

@@ -6,6 +6,7 @@
 
 mod bringup;
 mod ends;
+mod traffic;
 mod wiring;
 
 use crate::actors::rt::{self, Arbiters, SupervisorHandle};

@@ -304,6 +304,7 @@ impl Process {
 
     /// SIGTERM; gives the exit code.
     pub fn terminate(&mut self) -> Option<i32> {
+        assert_accounts(self.ops);
         self.signal("TERM")
     }
 
@@ -327,6 +328,23 @@ pub fn free_port() -> u16 {
 pub struct Product {
     pub running: Running,
     pub prefix: String,
+}
+
+/// Whatever a trial did: what was reported must be in the account when it is over (G10).
+impl Drop for Product {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            assert_accounts(self.running.ops_addr());
+        }
+    }
+}
+
+/// A process that has ended has no account any more.
+fn assert_accounts(ops: SocketAddr) {
+    if TcpStream::connect_timeout(&ops, Duration::from_secs(1)).is_ok() {
+        let (_, metrics) = http_get(ops, "/metrics");
+        super::accounts::assert_balanced(&String::from_utf8_lossy(&metrics));
+    }
 }
 
 impl Product {

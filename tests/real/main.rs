@@ -6,6 +6,8 @@
 // Seeds, counts and skips are for whoever reads the run.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+#[path = "../kit/accounts.rs"]
+mod accounts;
 mod chaos;
 mod checker;
 mod conformance;
