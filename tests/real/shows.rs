@@ -263,7 +263,7 @@ fn verdict(place: &str, scene: Scene) {
 }
 
 fn poison_in(verb: &str) -> Rule {
-    Rule::new(Fault::Spoil(Spoil::NameNumber)).of("configmaps").verb(verb).named("poison")
+    Rule::new(Fault::Spoil(Spoil::WrongName)).of("configmaps").verb(verb).named("poison")
 }
 
 fn poison_in_a_list() {
