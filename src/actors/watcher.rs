@@ -13,12 +13,12 @@ use crate::domain::lane::Lane;
 use crate::domain::redact::Redactor;
 use crate::domain::rv::Rv;
 use crate::domain::target::Target;
-use crate::domain::watch::{Action, Capture, Config, Env, Notice, Point, WatchCore};
+use crate::domain::watch::{Action, Capture, Config, Env, Point, WatchCore};
 use crate::kubernetes::driver::{self, Incoming, Order};
 use crate::messages::life::Drained;
 use crate::observe::board::WatcherRow;
 use crate::observe::clock;
-use crate::observe::metrics::{KindLabel, KindReason, Metrics, Stage};
+use crate::observe::metrics::Metrics;
 use crate::store::Store;
 use actix::prelude::{
     ActorContext as _, ActorFutureExt as _, Addr, AsyncContext as _, Handler, Message, ResponseActFuture,
@@ -96,7 +96,10 @@ impl Watcher {
     /// A watcher at the beginning of its life.
     pub fn new(lent: Arc<Lent>, publisher: Addr<Publisher>) -> Self {
         let scope = lent.target.namespace.as_deref().map(str::to_owned);
-        let core = WatchCore::new(lent.config.clone(), (lent.redactor)(), scope);
+        let mut config = lent.config.clone();
+        // More than its share of the frame budget is never read ahead.
+        config.max_backlog = config.max_backlog.min(lent.io.frame_budget / 2);
+        let core = WatchCore::new(config, (lent.redactor)(), scope);
         let pump = Pump::new(lent.lane.clone(), lent.bell.clone(), publisher, lent.batch, BATCHES_IN_FLIGHT);
         Self {
             lent,
@@ -133,10 +136,16 @@ impl Watcher {
         let lent = self.lent.clone();
         let mut slot = lent.capture.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(capture) = slot.as_mut() else { return };
+        if lent.lane.is_half_empty() {
+            self.core.relieved(env);
+        }
         self.core.tick(capture, env);
         let before = AtHand { lent: &lent };
         for _ in 0..REPORTS_A_TURN {
             if !lent.lane.has_room() {
+                if self.core.no_room(env) {
+                    self.held.clear();
+                }
                 return;
             }
             let Some(mut commit) = self.core.next(capture, &lent.writer, &before, env) else {
@@ -160,13 +169,14 @@ impl Watcher {
             let order = match action {
                 Action::Send(request) => Order::Send(request),
                 Action::Close => Order::Close,
+                Action::Listed => Order::Listed,
             };
             // The reading task is gone only when this life is ending.
             if self.orders.as_ref().is_some_and(|orders| orders.send(order).is_err()) {
                 return;
             }
         }
-        self.count();
+        super::tally::count(&self.lent, self.core.notices());
         let trouble = self.core.trouble();
         if self.lent.row.set_trouble(trouble) {
             let watcher = self.lent.target.id();
@@ -192,46 +202,6 @@ impl Watcher {
                 this.timer = None;
                 this.turn(ctx);
             });
-        }
-    }
-
-    fn count(&mut self) {
-        let (metrics, row) = (&self.lent.metrics, &self.lent.row);
-        let kind = self.lent.target.kind.id();
-        let (mut received, mut filtered, mut inferred) = (0, 0, 0);
-        for notice in self.core.notices() {
-            match notice {
-                Notice::Received => received += 1,
-                Notice::Filtered(_) => filtered += 1,
-                Notice::Inferred => inferred += 1,
-                Notice::Relist(reason) => {
-                    metrics.relists.get_or_create(&KindReason { kind: kind.clone(), reason: reason.into() }).inc();
-                    tracing::info!(watcher = self.lent.target.id(), reason, "list begins");
-                }
-                Notice::Undecodable(what) => {
-                    metrics.undecodable.get_or_create(&KindLabel { kind: kind.clone() }).inc();
-                    tracing::warn!(watcher = self.lent.target.id(), what, "the API server sent something unreadable");
-                }
-                Notice::Gap(_) | Notice::QuietRelist | Notice::Lie(_) | Notice::Rewound(_) | Notice::Backlog(_) => {}
-                Notice::Stubbed(reason) => {
-                    metrics.stubs.get_or_create(&KindReason { kind: kind.clone(), reason: reason.into() }).inc();
-                }
-                Notice::MassDeletion { missing, known } => tracing::warn!(
-                    watcher = self.lent.target.id(),
-                    missing,
-                    known,
-                    "more than half of the kind is missing from a list; asking again before believing it"
-                ),
-            }
-        }
-        if received > 0 {
-            row.received.fetch_add(received, Ordering::Relaxed);
-            row.last_report_ms.store(clock::wall_ms(), Ordering::Relaxed);
-        }
-        for (stage, n) in [(Stage::received, received), (Stage::filtered, filtered), (Stage::inferred, inferred)] {
-            if n > 0 {
-                metrics.change(&kind, stage, if stage == Stage::filtered { "known" } else { "" }, n);
-            }
         }
     }
 

@@ -104,6 +104,10 @@ pub struct Metrics {
     pub store_bytes: Family<KindLabel, Gauge>,
     pub actor_restarts: Family<ActorReason, Counter>,
     pub stubs: Family<KindReason, Counter>,
+    pub gaps: Family<KindReason, Counter>,
+    pub lies: Family<KindReason, Counter>,
+    pub quiet_relists: Family<KindLabel, Counter>,
+    pub backlogs: Family<KindLabel, Counter>,
 }
 
 impl Default for Metrics {
@@ -126,6 +130,10 @@ impl Default for Metrics {
             store_bytes: Family::default(),
             actor_restarts: Family::default(),
             stubs: Family::default(),
+            gaps: Family::default(),
+            lies: Family::default(),
+            quiet_relists: Family::default(),
+            backlogs: Family::default(),
         };
         let r = &mut registry;
         r.register("changes", "Changes by what became of them", metrics.changes.clone());
@@ -146,6 +154,10 @@ impl Default for Metrics {
         r.register("store_bytes", "Compressed bytes in the store", metrics.store_bytes.clone());
         r.register("actor_restarts", "Actors restarted", metrics.actor_restarts.clone());
         r.register("stubs", "Objects represented by their identity alone, by reason", metrics.stubs.clone());
+        r.register("gaps", "Gaps declared, by reason", metrics.gaps.clone());
+        r.register("server_lies", "What the API server said that cannot be true, by what it was", metrics.lies.clone());
+        r.register("quiet_relists", "Lists of a stream that showed nothing new: no gap", metrics.quiet_relists.clone());
+        r.register("watch_backlogs", "Watches closed because the log took no more", metrics.backlogs.clone());
         let build: Family<Build, Gauge> = Family::default();
         build.get_or_create(&Build { version: env!("CARGO_PKG_VERSION").into() }).set(1);
         r.register("build_info", "Version of the running build", build);
