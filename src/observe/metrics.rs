@@ -131,6 +131,9 @@ pub struct Metrics {
     pub api_requests: Family<ApiRequest, Counter>,
     pub api_throttled: Counter,
     pub api_throttled_seconds: Counter<f64, AtomicU64>,
+    pub lies: Family<KindReason, Counter>,
+    pub quiet_relists: Family<KindLabel, Counter>,
+    pub backlogs: Family<KindLabel, Counter>,
 }
 
 impl Default for Metrics {
@@ -159,6 +162,9 @@ impl Default for Metrics {
             api_requests: Family::default(),
             api_throttled: Counter::default(),
             api_throttled_seconds: Counter::default(),
+            lies: Family::default(),
+            quiet_relists: Family::default(),
+            backlogs: Family::default(),
         };
         let r = &mut registry;
         r.register("changes", "Changes by what became of them", metrics.changes.clone());
@@ -197,6 +203,9 @@ impl Default for Metrics {
             "Time that requests to the API server waited for our own rate limit",
             metrics.api_throttled_seconds.clone(),
         );
+        r.register("server_lies", "What the API server said that cannot be true, by what it was", metrics.lies.clone());
+        r.register("quiet_relists", "Lists of a stream that showed nothing new: no gap", metrics.quiet_relists.clone());
+        r.register("watch_backlogs", "Watches closed because the log took no more", metrics.backlogs.clone());
         let build: Family<Build, Gauge> = Family::default();
         build.get_or_create(&Build { version: env!("CARGO_PKG_VERSION").into() }).set(1);
         r.register("build_info", "Version of the running build", build);
