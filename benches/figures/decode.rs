@@ -84,7 +84,7 @@ impl Watch {
         core.tick(&capture, env);
         let request = core.actions().into_iter().find_map(|action| match action {
             Action::Send(request) => Some(request.id),
-            Action::Close => None,
+            Action::Close | Action::Listed => None,
         });
         let request = request.expect("a core that knows a position opens a watch");
         core.input(request, Input::Head { status: 200, retry_after: None }, env);

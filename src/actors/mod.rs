@@ -15,4 +15,5 @@ pub mod restore;
 pub mod rt;
 pub mod shared_state;
 pub mod stream_processor;
+mod tally;
 pub mod watcher;

@@ -18,7 +18,7 @@ use crate::kubernetes::driver::{self, Incoming, Order};
 use crate::messages::life::Drained;
 use crate::observe::board::WatcherRow;
 use crate::observe::clock;
-use crate::observe::metrics::{KindLabel, KindReason, Metrics};
+use crate::observe::metrics::Metrics;
 use crate::store::Store;
 use actix::prelude::{
     ActorContext as _, ActorFutureExt as _, Addr, AsyncContext as _, Handler, Message, ResponseActFuture,
@@ -98,7 +98,10 @@ impl Watcher {
     /// A watcher at the beginning of its life.
     pub fn new(lent: Arc<Lent>, publisher: Addr<Publisher>) -> Self {
         let scope = lent.target.namespace.as_deref().map(str::to_owned);
-        let core = WatchCore::new(lent.config.clone(), (lent.redactor)(), scope);
+        let mut config = lent.config.clone();
+        // More than its share of the frame budget is never read ahead.
+        config.max_backlog = config.max_backlog.min(lent.io.frame_budget / 2);
+        let core = WatchCore::new(config, (lent.redactor)(), scope);
         let pump = Pump::new(lent.lane.clone(), lent.bell.clone(), publisher, lent.batch, BATCHES_IN_FLIGHT);
         Self {
             lent,
@@ -152,10 +155,16 @@ impl Watcher {
         let lent = self.lent.clone();
         let mut slot = lent.capture.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(capture) = slot.as_mut() else { return };
+        if lent.lane.is_half_empty() {
+            self.core.relieved(env);
+        }
         self.core.tick(capture, env);
         let before = AtHand { lent: &lent };
         for _ in 0..REPORTS_A_TURN {
             if !lent.lane.has_room() {
+                if self.core.no_room(env) {
+                    self.held.clear();
+                }
                 return;
             }
             let next = self.core.next(capture, &lent.writer, &before, env);
@@ -182,13 +191,16 @@ impl Watcher {
             let order = match action {
                 Action::Send(request) => Order::Send(request),
                 Action::Close => Order::Close,
+                Action::Listed => Order::Listed,
             };
             // The reading task is gone only when this life is ending.
             if self.orders.as_ref().is_some_and(|orders| orders.send(order).is_err()) {
                 return;
             }
         }
-        self.count();
+        let mut notices = std::mem::take(&mut self.notices);
+        notices.extend(self.core.notices());
+        super::tally::count(&self.lent, notices);
         let trouble = self.core.trouble();
         if self.lent.row.set_trouble(trouble) {
             let watcher = self.lent.target.id();
@@ -233,67 +245,6 @@ impl Watcher {
             self.lent.row.last_report_ms.store(clock::wall_ms(), Ordering::Relaxed);
         }
         tally
-    }
-
-    fn count(&mut self) {
-        let metrics = &self.lent.metrics;
-        let kind = self.lent.target.kind.id();
-        for notice in std::mem::take(&mut self.notices).into_iter().chain(self.core.notices()) {
-            match notice {
-                Notice::Received | Notice::Filtered(_) | Notice::Inferred => {}
-                Notice::Relist(reason) => {
-                    metrics.relists.get_or_create(&KindReason { kind: kind.clone(), reason: reason.into() }).inc();
-                    tracing::info!(watcher = self.lent.target.id(), reason, "list begins");
-                }
-                Notice::Undecodable(what) => {
-                    metrics.undecodable.get_or_create(&KindLabel { kind: kind.clone() }).inc();
-                    tracing::warn!(watcher = self.lent.target.id(), what, "the API server sent something unreadable");
-                }
-                // Counted by whoever reads its lasting copy: what counts is what is durable.
-                Notice::Gap(reason) => {
-                    tracing::warn!(
-                        watcher = self.lent.target.id(),
-                        reason,
-                        "changes may have been coalesced: a gap is declared"
-                    );
-                }
-                Notice::QuietRelist => {
-                    metrics.quiet_relists.get_or_create(&KindLabel { kind: kind.clone() }).inc();
-                }
-                Notice::Lie(what) => {
-                    metrics.lies.get_or_create(&KindReason { kind: kind.clone(), reason: what.into() }).inc();
-                    tracing::warn!(
-                        watcher = self.lent.target.id(),
-                        what,
-                        "the API server said what cannot be true; it was not obeyed"
-                    );
-                }
-                Notice::Rewound(history_epoch) => {
-                    tracing::warn!(
-                        watcher = self.lent.target.id(),
-                        history_epoch,
-                        "the cluster's own history went back"
-                    );
-                }
-                Notice::Backlog(bytes) => {
-                    metrics.backlogs.get_or_create(&KindLabel { kind: kind.clone() }).inc();
-                    tracing::info!(
-                        watcher = self.lent.target.id(),
-                        bytes,
-                        "the log is slower than the API server; its connection was given up for now"
-                    );
-                }
-                Notice::Stubbed(reason) => {
-                    metrics.stubs.get_or_create(&KindReason { kind: kind.clone(), reason: reason.into() }).inc();
-                }
-                Notice::MassDeletion { missing, known } => tracing::warn!(
-                    watcher = self.lent.target.id(),
-                    missing,
-                    known,
-                    "more than half of the kind is missing from a list; asking again before believing it"
-                ),
-            }
-        }
     }
 
     fn tidy(&mut self) {

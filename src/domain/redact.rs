@@ -56,7 +56,7 @@ impl std::fmt::Debug for Object {
 /// Why an object is represented by its identity alone.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Stub {
-    /// A word from a closed set: `full_object_refused`, `too_large`.
+    /// A word from a closed set: `full_object_refused`, `too_large`, `undecodable`, `too_long`.
     pub reason: &'static str,
     /// Size of what was received, in bytes.
     pub bytes: usize,
@@ -266,6 +266,11 @@ pub fn too_large(object: &Redacted<Object>, kind: &Kind) -> Redacted<Object> {
     let mut reduced = from_identity(kind, &identity, Some(stub));
     reduced.manager = object.manager.clone();
     Redacted(reduced)
+}
+
+/// An object that cannot be read, represented by its identity.
+pub fn stub(kind: &Kind, identity: &Identity<'_>, stub: Stub) -> Redacted<Object> {
+    Redacted(from_identity(kind, identity, Some(stub)))
 }
 
 /// What identifies a version of an object.

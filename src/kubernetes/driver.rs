@@ -60,6 +60,8 @@ pub enum Order {
     Send(Request),
     /// Drop whatever runs.
     Close,
+    /// The list that the running stream began with is complete: it counts no more as a list.
+    Listed,
 }
 
 /// What all drivers share.
@@ -108,9 +110,17 @@ pub async fn drive(
         } else {
             snapshot = None;
         }
-        tokio::select! {
-            alive = perform(&shared, &target, &request, &out) => if !alive { return },
-            newer = orders.recv() => { next = newer; if next.is_none() { return } }
+        let performing = perform(&shared, &target, &request, &out);
+        tokio::pin!(performing);
+        loop {
+            tokio::select! {
+                alive = &mut performing => if alive { break } else { return },
+                newer = orders.recv() => match newer {
+                    Some(Order::Listed) => snapshot = None,
+                    Some(order) => { next = Some(order); break }
+                    None => return,
+                }
+            }
         }
     }
 }

@@ -126,14 +126,14 @@ pub struct Metrics {
     pub actor_restarts: Family<ActorReason, Counter>,
     pub stubs: Family<KindReason, Counter>,
     pub gaps: Family<KindReason, Counter>,
-    pub quiet_relists: Family<KindLabel, Counter>,
-    pub lies: Family<KindReason, Counter>,
-    pub backlogs: Family<KindLabel, Counter>,
     pub audits: Family<KindResult, Counter>,
     pub audit_differences: Family<KindLabel, Counter>,
     pub api_requests: Family<ApiRequest, Counter>,
     pub api_throttled: Counter,
     pub api_throttled_seconds: Counter<f64, AtomicU64>,
+    pub lies: Family<KindReason, Counter>,
+    pub quiet_relists: Family<KindLabel, Counter>,
+    pub backlogs: Family<KindLabel, Counter>,
 }
 
 impl Default for Metrics {
@@ -157,14 +157,14 @@ impl Default for Metrics {
             actor_restarts: Family::default(),
             stubs: Family::default(),
             gaps: Family::default(),
-            quiet_relists: Family::default(),
-            lies: Family::default(),
-            backlogs: Family::default(),
             audits: Family::default(),
             audit_differences: Family::default(),
             api_requests: Family::default(),
             api_throttled: Counter::default(),
             api_throttled_seconds: Counter::default(),
+            lies: Family::default(),
+            quiet_relists: Family::default(),
+            backlogs: Family::default(),
         };
         let r = &mut registry;
         r.register("changes", "Changes by what became of them", metrics.changes.clone());
@@ -186,9 +186,6 @@ impl Default for Metrics {
         r.register("actor_restarts", "Actors restarted", metrics.actor_restarts.clone());
         r.register("stubs", "Objects represented by their identity alone, by reason", metrics.stubs.clone());
         r.register("gaps", "Gaps declared in the log by this process, by reason", metrics.gaps.clone());
-        r.register("quiet_relists", "Lists of Events that showed nothing new: no gap", metrics.quiet_relists.clone());
-        r.register("lies", "What the API server said and cannot be true, by what it was", metrics.lies.clone());
-        r.register("backlogs", "Connections given up because the log was too slow", metrics.backlogs.clone());
         r.register("audits", "Audits of the fold against the API server, by result", metrics.audits.clone());
         r.register(
             "audit_differences",
@@ -206,6 +203,9 @@ impl Default for Metrics {
             "Time that requests to the API server waited for our own rate limit",
             metrics.api_throttled_seconds.clone(),
         );
+        r.register("server_lies", "What the API server said that cannot be true, by what it was", metrics.lies.clone());
+        r.register("quiet_relists", "Lists of a stream that showed nothing new: no gap", metrics.quiet_relists.clone());
+        r.register("watch_backlogs", "Watches closed because the log took no more", metrics.backlogs.clone());
         let build: Family<Build, Gauge> = Family::default();
         build.get_or_create(&Build { version: env!("CARGO_PKG_VERSION").into() }).set(1);
         r.register("build_info", "Version of the running build", build);

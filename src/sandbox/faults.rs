@@ -12,7 +12,7 @@ pub(super) use spoil::with_metadata;
 use super::object::Encoded;
 use super::state::State;
 use super::status::Status;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -150,7 +150,12 @@ pub struct Faults {
     rules: Arc<Mutex<Vec<Active>>>,
     changed: watch::Sender<u64>,
     lists: Arc<Lists>,
+    /// How long a request for a version of the future is kept waiting, in milliseconds.
+    future_ms: Arc<AtomicU64>,
 }
+
+/// As a real API server does.
+const FUTURE: Duration = Duration::from_secs(3);
 
 /// Lists that are being answered, so that a trial can see how many there were at a time.
 #[derive(Default)]
@@ -172,7 +177,18 @@ impl Drop for OneList {
 
 impl Faults {
     pub(super) fn new(state: State) -> Self {
-        Self { state, rules: Arc::default(), changed: watch::Sender::new(0), lists: Arc::default() }
+        let future_ms = Arc::new(AtomicU64::new(FUTURE.as_millis() as u64));
+        Self { state, rules: Arc::default(), changed: watch::Sender::new(0), lists: Arc::default(), future_ms }
+    }
+
+    /// Keeps requests for a version of the future waiting for so long, where a real API server takes 3 s: for trials whose
+    /// client is in a hurry.
+    pub fn wait_for_future(&self, time: Duration) {
+        self.future_ms.store(u64::try_from(time.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    pub(super) fn future(&self) -> Duration {
+        Duration::from_millis(self.future_ms.load(Ordering::Relaxed))
     }
 
     /// How many lists were answered at the same time at most, and how many in all.

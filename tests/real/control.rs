@@ -91,7 +91,7 @@ fn both(story: fn(&mut Scene)) {
 fn poison(scene: &mut Scene) {
     scene.create_many(10);
     scene.seen("m-9");
-    scene.faults().inject(Rule::new(Fault::Spoil(Spoil::NameNumber)).of("configmaps").verb("watch").named("poison"));
+    scene.faults().inject(Rule::new(Fault::Spoil(Spoil::WrongName)).of("configmaps").verb("watch").named("poison"));
     scene.create("poison");
     scene.create("behind");
     scene.seen("behind");

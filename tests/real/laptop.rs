@@ -7,6 +7,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::sync::Mutex;
+use std::time::Duration;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -44,6 +45,11 @@ impl SandboxCluster {
     pub fn compact(&self) {
         let running = self.running.lock().expect("not poisoned");
         running.as_ref().expect("it runs").0.faults().compact();
+    }
+
+    /// Answers at once what a real API server thinks over for 3 s; until it is killed.
+    pub fn hurry(&self) {
+        self.faults().wait_for_future(Duration::from_millis(50));
     }
 
     /// The faults that can be scripted; gone with the sandbox when it is killed.

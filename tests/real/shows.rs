@@ -187,7 +187,7 @@ fn amid(parts: &Parts) {
             let body = json!({"metadata": {"name": format!("m-{n}")}, "data": {"n": "0"}});
             let made = parts.api("POST", &path(NAME), &body);
             let uid = commits.lock().expect("not poisoned").wrote(&made);
-            if n % 3 == 0 {
+            if n.is_multiple_of(3) {
                 parts.api("DELETE", &format!("{}/m-{n}", path(NAME)), &Value::Null);
                 commits.lock().expect("not poisoned").deleted.push(uid);
             }
@@ -263,7 +263,7 @@ fn verdict(place: &str, scene: Scene) {
 }
 
 fn poison_in(verb: &str) -> Rule {
-    Rule::new(Fault::Spoil(Spoil::NameNumber)).of("configmaps").verb(verb).named("poison")
+    Rule::new(Fault::Spoil(Spoil::WrongName)).of("configmaps").verb(verb).named("poison")
 }
 
 fn poison_in_a_list() {

@@ -160,14 +160,12 @@ async fn objects_are_written_wrongly() {
         bed.client.post(MAPS, &config_map(name, "1")).await.ok();
     }
     bed.client
-        .fault(
-            &json!({"fault": "spoil", "how": "name-number", "resource": "configmaps", "name": "bad", "verb": "list"}),
-        )
+        .fault(&json!({"fault": "spoil", "how": "wrong-name", "resource": "configmaps", "name": "bad", "verb": "list"}))
         .await;
     let list = bed.client.get(MAPS).await.ok();
     assert_eq!(
         (&list["items"][0]["metadata"]["name"], &list["items"][1]["metadata"]["name"]),
-        (&json!(7), &json!("good"))
+        (&json!([7]), &json!("good"))
     );
     let list = bed.client.get_as(MAPS, "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1").await;
     assert_eq!(list.names(), ["bad", "good"], "what is wrong does not show where only metadata is asked for");

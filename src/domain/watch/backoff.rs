@@ -28,9 +28,49 @@ impl Backoff {
     }
 }
 
+/// How often a kind may be listed again: two at once, then one in 30 seconds. A list of 20,000 objects costs the API server
+/// more than an hour of their watch.
+#[derive(Debug, Clone)]
+pub(super) struct Budget {
+    /// Lists that may be made at once; below zero: that many are promised for later.
+    tokens: f64,
+    at: Duration,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { tokens: Self::BURST, at: Duration::ZERO }
+    }
+}
+
+impl Budget {
+    const BURST: f64 = 2.0;
+    const EVERY: Duration = Duration::from_secs(30);
+
+    /// Takes one list, and says how long it must wait for its turn.
+    pub(super) fn reserve(&mut self, now: Duration) -> Duration {
+        let passed = now.saturating_sub(self.at).as_secs_f64();
+        self.tokens = (self.tokens + passed / Self::EVERY.as_secs_f64()).min(Self::BURST) - 1.0;
+        self.at = now;
+        Self::EVERY.mul_f64((-self.tokens).max(0.0))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn two_lists_are_free_and_then_one_in_30_seconds() {
+        let mut budget = Budget::default();
+        let mut now = Duration::from_secs(1000);
+        assert_eq!((budget.reserve(now), budget.reserve(now)), (Duration::ZERO, Duration::ZERO));
+        assert_eq!(budget.reserve(now).as_secs(), 30);
+        now += Duration::from_secs(40);
+        assert_eq!(budget.reserve(now).as_secs_f64().round() as u64, 20);
+        now += Duration::from_secs(3600);
+        assert_eq!((budget.reserve(now), budget.reserve(now)), (Duration::ZERO, Duration::ZERO));
+    }
 
     #[test]
     fn it_grows_to_its_ceiling_and_only_success_resets_it() {

@@ -16,13 +16,20 @@ pub enum Line {
     /// A change of an object.
     Event(Wire, Redacted<Object>),
     /// The server's progress; carries a version only.
-    Bookmark(Rv),
+    Bookmark {
+        /// The version.
+        rv: Rv,
+        /// All that was there when the watch began has been shown (`k8s.io/initial-events-end`).
+        initial_end: bool,
+    },
     /// The server ends the stream with a Status.
     Error {
         /// HTTP-like code; 410 means that the version is too old.
         code: u16,
         /// `reason` of the Status, a word.
         reason: String,
+        /// The server has not come to the version that was asked for.
+        too_large: bool,
     },
 }
 
@@ -39,16 +46,18 @@ pub fn read_line(redactor: &Redactor, line: &str) -> Result<Line, DecodeError> {
             Some(wire) => Ok(Line::Event(wire, redactor.redact(raw)?)),
             None if kind == "BOOKMARK" => {
                 let bookmark: Bookmark<'_> = serde_json::from_str(raw).map_err(json)?;
-                let rv = bookmark.metadata.resource_version.0;
+                let BookmarkMeta { resource_version, annotations } = bookmark.metadata;
+                let rv = resource_version.0;
                 if rv.is_empty() {
-                    Err(DecodeError::Missing("resourceVersion"))
-                } else {
-                    Ok(Line::Bookmark(Rv::new(&rv)))
+                    return Err(DecodeError::Missing("resourceVersion"));
                 }
+                let initial_end = annotations.is_some_and(|a| a.end.is_some_and(|end| end.0 == "true"));
+                Ok(Line::Bookmark { rv: Rv::new(&rv), initial_end })
             }
             None if kind == "ERROR" => {
                 let status: Status<'_> = serde_json::from_str(raw).map_err(json)?;
-                Ok(Line::Error { code: status.code, reason: word(&status.reason.0) })
+                let too_large = status.is_too_large();
+                Ok(Line::Error { code: status.code, reason: word(&status.reason.0), too_large })
             }
             None => Err(DecodeError::Missing("type")),
         },
@@ -61,7 +70,7 @@ fn word(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(64).collect()
 }
 
-fn wire_of(kind: &str) -> Option<Wire> {
+pub(super) fn wire_of(kind: &str) -> Option<Wire> {
     match kind {
         "ADDED" => Some(Wire::Added),
         "MODIFIED" => Some(Wire::Modified),
@@ -133,6 +142,14 @@ struct Bookmark<'a> {
 struct BookmarkMeta<'a> {
     #[serde(borrow, rename = "resourceVersion", default)]
     resource_version: CowStr<'a>,
+    #[serde(borrow, default)]
+    annotations: Option<BookmarkAnnotations<'a>>,
+}
+
+#[derive(Deserialize)]
+struct BookmarkAnnotations<'a> {
+    #[serde(borrow, rename = "k8s.io/initial-events-end", default)]
+    end: Option<CowStr<'a>>,
 }
 
 /// The parts of a `Status` that decide what is done.
@@ -147,6 +164,27 @@ pub struct Status<'a> {
     /// A sentence for people.
     #[serde(borrow, default)]
     pub message: CowStr<'a>,
+    #[serde(borrow, default)]
+    metadata: StatusMeta<'a>,
+}
+
+#[derive(Deserialize, Default)]
+struct StatusMeta<'a> {
+    #[serde(borrow, rename = "continue", default)]
+    next: Option<CowStr<'a>>,
+}
+
+impl Status<'_> {
+    /// Whether the server has not come to the version that was asked for yet. It says so by 504 and a cause; the sentence
+    /// is the same in every version of Kubernetes.
+    pub fn is_too_large(&self) -> bool {
+        self.message.0.contains("Too large resource version")
+    }
+
+    /// With which token a list whose pages expired may go on, if the server offers one: the pages behind it are newer.
+    pub fn inconsistent_token(&self) -> Option<String> {
+        self.metadata.next.as_ref().map(|next| next.0.to_string()).filter(|next| !next.is_empty())
+    }
 }
 
 /// A page of a list: where its items stand in the body.
@@ -154,6 +192,8 @@ pub struct Status<'a> {
 pub struct Page {
     /// Version of the list.
     pub rv: Rv,
+    /// The list's own `kind` and `apiVersion`; empty where it says none.
+    pub kind: (String, String),
     /// Token of the next page; empty on the last.
     pub next: String,
     /// Each item's place in the body.
@@ -162,6 +202,10 @@ pub struct Page {
 
 #[derive(Deserialize)]
 struct List<'a> {
+    #[serde(borrow, default)]
+    kind: Option<CowStr<'a>>,
+    #[serde(borrow, rename = "apiVersion", default)]
+    api_version: Option<CowStr<'a>>,
     #[serde(borrow)]
     metadata: ListMeta<'a>,
     // An empty PartialObjectMetadataList carries null (seen on a real 1.37 server).
@@ -191,6 +235,7 @@ pub fn read_page(body: &str) -> Result<Page, DecodeError> {
     };
     Ok(Page {
         rv: Rv::new(&list.metadata.resource_version.0),
+        kind: (list.kind.unwrap_or_default().0.into_owned(), list.api_version.unwrap_or_default().0.into_owned()),
         next: list.metadata.next.unwrap_or_default().0.into_owned(),
         items: list.items.unwrap_or_default().iter().map(place).collect(),
     })

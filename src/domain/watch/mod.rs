@@ -4,94 +4,93 @@
 //! report at a time, what is to be written ([`Commit`]). Nothing here mutates what outlives the actor: the caller applies a
 //! commit to lane and [`Capture`] in one step, so that a panic anywhere leaves either all of a report behind or none of it.
 //!
-//! | phase | leaves by | to |
+//! | state | leaves by | to |
 //! |---|---|---|
-//! | Start | a position is known | Watch |
-//! | | none | List |
-//! | List (pages) | last page digested, more than half of the kind missing | List once more, to confirm |
+//! | Start | scope or redaction changed, or no position is known | List |
+//! | | the position is from a checkpoint | Probe |
+//! | | the position is from an earlier life of the actor | Watch |
+//! | Probe | 200: the server knows the version | Watch |
+//! | | twice: the version is too large | List the newest: older than the position? then a new history epoch |
+//! | | any other 4xx | List |
+//! | List (pages, or one stream) | a page fails | the same page; smaller after two failures, at once if it was too large |
+//! | | a page is never readable | its metadata: a stub for each object |
+//! | | an item is not readable | its identity as far as it can be read, else the page's metadata; a stub |
+//! | | 410 while paging | once with the server's own token (the later pages are newer), else the first page |
+//! | | its version is older than the position | List the newest: still older? then a new history epoch |
+//! | | more than half of the kind is missing | List once more, then Review: only if both agree, Sweep |
 //! | | last page digested | Sweep |
-//! | | 410 while paging | List from the first page |
-//! | Sweep (inferred deletes) | done; the list's version is the position | Watch |
+//! | Sweep (deletes nobody reported) | done; the version of the first page is the position | Watch |
 //! | Watch | end of stream | Watch (at once after a healthy stream, else after backoff) |
-//! | | 410, in the stream or as status | List |
-//! | | 403 though lists are allowed | Wait for the poll interval, then List (list-only) |
-//! | List, Watch | 403, 404 | Parked; tried again after 1 to 10 minutes |
+//! | | 410, in the stream or as status; 400 | List, within the budget for lists |
+//! | | an answer that never came, a version that goes back | Probe |
+//! | | three times a line that cannot be read behind one version | Peek |
+//! | | no room in the lane for long, and much to digest | Pressed, until the lane is half empty; then Watch |
+//! | Peek (metadata of the next change) | one line: a stub in its place | Watch behind it |
+//! | | not readable either | List |
+//! | List, Watch | 403 | Review |
+//! | Review | allowed: the refusal was a passing one | backoff, then the same again |
+//! | | no right to list | Parked; tried again after 1 to 10 minutes |
+//! | | rights to list and none to watch | Wait for the poll interval, then List (list-only) |
+//! | List, Watch | 404 | Parked |
 //! | | any other failure | Wait (full-jitter backoff, Retry-After), then the same again |
 //!
-//! A list is one step for the position: it moves only when everything derived from the list has been committed. Backoff is
-//! reset only by 60 healthy seconds of watch (or where there is no watch, by a finished list), never by an attempt: a server
-//! that lists well and answers every watch with 410 is asked ever less often.
+//! A list is one step for the position: it moves only when everything derived from the list has been committed. What a list
+//! coalesces is declared by a gap before the first change that it shows. Backoff is reset only by 60 healthy seconds of
+//! watch (or where there is no watch, by a finished list), never by an attempt: a server that lists well and answers every
+//! watch with 410 is asked ever less often, and two lists at once are followed by one in 30 s.
 
+mod asking;
 mod backoff;
-mod digest;
 pub mod line;
+mod listing;
+mod poison;
+mod report;
 #[cfg(test)]
 mod tests;
 mod types;
+mod watching;
 
 pub use types::{Action, Capture, Commit, Config, Env, Input, ListMode, Notice, Phase, Point, Rebase, Request, Verb};
 
-use super::index::{ListContext, Name};
+use super::envelope::Writer;
+use super::index::{Before, Name};
 use super::kind::Kind;
-use super::redact::{self, Redactor};
+use super::redact::Redactor;
 use super::rv::Rv;
-use backoff::Backoff;
-use bytes::{Bytes, BytesMut};
-use line::{Page, Status};
+use asking::{Probing, Reviewing};
+use backoff::{Backoff, Budget};
+use bytes::BytesMut;
+use line::Status;
+use listing::{Listing, Sweep};
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::time::Duration;
+use watching::{Poison, Watching};
 
 enum State {
     Start,
-    Listing(Listing),
+    Probing(Probing),
+    Reviewing(Reviewing),
+    Listing(Box<Listing>),
     Sweeping(Sweep),
-    Watching(Watching),
-    Waiting { until: Duration, then: Then, parked: bool, reason: String },
+    Watching(Box<Watching>),
+    /// The lane has no room: no connection, until it is half empty.
+    Pressed,
+    Waiting {
+        until: Duration,
+        then: Then,
+        parked: bool,
+        reason: String,
+    },
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Then {
     List(&'static str),
+    /// The same page again.
+    Page(Box<Listing>),
     Watch,
-}
-
-struct Listing {
-    reason: &'static str,
-    first: bool,
-    /// Set in the second list after a suspected mass deletion.
-    suspects: Option<Suspects>,
-    /// Objects known when it began.
-    known: usize,
-    /// Version of the first page: what the whole list is as of.
-    rv: Option<Rv>,
-    response: Response,
-    /// The page being digested.
-    page: Option<(Bytes, Page, usize)>,
-    begun: bool,
-}
-
-/// What a first list missed, and its version.
-struct Suspects {
-    uids: HashSet<Arc<str>>,
-    rv: Rv,
-}
-
-struct Sweep {
-    list: ListContext,
-    /// Where the watch begins when all is done.
-    position: Rv,
-    gone: std::vec::IntoIter<Arc<str>>,
-}
-
-struct Watching {
-    since: Duration,
-    response: Response,
-    buffer: BytesMut,
-    /// Bytes of `buffer` already searched for a line end.
-    searched: usize,
-    events: u64,
-    ended: Option<Result<(), String>>,
+    Probe,
+    /// A watch of metadata: what stands behind the position cannot be read otherwise.
+    Peek,
 }
 
 #[derive(Default)]
@@ -102,6 +101,21 @@ struct Response {
     body: BytesMut,
 }
 
+/// What every step works with: lent for the one call.
+#[derive(Clone, Copy)]
+struct Lent<'a> {
+    capture: &'a Capture,
+    writer: &'a Writer,
+    before: &'a dyn Before,
+    env: Env,
+}
+
+enum Step {
+    Commit(Commit),
+    Again,
+    Idle,
+}
+
 /// The state machine of one kind in one scope.
 pub struct WatchCore {
     config: Config,
@@ -110,13 +124,28 @@ pub struct WatchCore {
     request: u64,
     backoff: Backoff,
     park: Backoff,
-    /// Namespaced or cluster-wide path, for the sentence that names a missing right.
+    lists: Budget,
+    /// Objects a page now: less than configured after failures.
+    page_size: u32,
+    /// Namespaced or cluster-wide path, for the sentence that names a missing right, and what must be in it.
     scope: Option<String>,
     actions: Vec<Action>,
     notices: Vec<Notice>,
     trouble: Option<String>,
+    /// A list that is asked for, and what it is to write anew.
     resync: Option<&'static str>,
     suspects: HashSet<Name>,
+    /// A later list, because the last one could not be believed or read in full.
+    again_at: Option<(Duration, &'static str)>,
+    /// Lists and probes in a row that speak for a rewound history.
+    rewind_evidence: u8,
+    /// The position whose server was asked whether versions really go back.
+    probed_at: Option<Rv>,
+    poison: Option<Poison>,
+    /// There is no right to watch, and a gap says so.
+    list_only: bool,
+    /// The server refuses lists as a stream.
+    no_watch_list: bool,
 }
 
 /// Bytes of an error body that are kept for its message.
@@ -125,25 +154,33 @@ const ERROR_BODY: usize = 64 << 10;
 const HEALTHY: Duration = Duration::from_secs(60);
 /// Longest Retry-After that is believed: a broken proxy must not silence a kind for a day.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(600);
-/// Below this many missing objects a mass deletion is ordinary.
-const MASS_DELETION_MIN: usize = 20;
+/// How long a lane may have no room before the connection is given up: acks that stall for less are ordinary.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 impl WatchCore {
     /// A core that has not begun. `scope` is the namespace, `None` for all.
     pub fn new(config: Config, redactor: Redactor, scope: Option<String>) -> Self {
         Self {
+            page_size: config.page_size.max(1),
             config,
             redactor,
             state: State::Start,
             request: 0,
             backoff: Backoff::new(Duration::from_millis(500), Duration::from_secs(60)),
             park: Backoff::new(Duration::from_secs(60), Duration::from_secs(600)),
+            lists: Budget::default(),
             scope,
             actions: Vec::new(),
             notices: Vec::new(),
             trouble: None,
             resync: None,
             suspects: HashSet::new(),
+            again_at: None,
+            rewind_evidence: 0,
+            probed_at: None,
+            poison: None,
+            list_only: false,
+            no_watch_list: false,
         }
     }
 
@@ -156,8 +193,11 @@ impl WatchCore {
     pub fn phase(&self) -> Phase {
         let (name, reason) = match &self.state {
             State::Start => ("start", None),
+            State::Probing(_) => ("probing", None),
+            State::Reviewing(_) => ("reviewing", None),
             State::Listing(_) | State::Sweeping(_) => ("listing", None),
             State::Watching(_) => ("watching", None),
+            State::Pressed => ("waiting", Some("the log takes no more for now; going on when it does".to_owned())),
             State::Waiting { parked: true, reason, .. } => ("parked", Some(reason.clone())),
             State::Waiting { reason, .. } => ("waiting", Some(reason.clone())),
         };
@@ -168,6 +208,10 @@ impl WatchCore {
     pub fn wake_at(&self) -> Option<Duration> {
         match &self.state {
             State::Waiting { until, .. } => Some(*until),
+            State::Watching(w) => {
+                let impatient = w.pressed_since.map(|since| since + PATIENCE);
+                impatient.into_iter().chain(self.again_at.map(|(at, _)| at)).min()
+            }
             _ => None,
         }
     }
@@ -186,21 +230,50 @@ impl WatchCore {
     pub fn buffered(&self) -> usize {
         match &self.state {
             State::Watching(w) => w.buffer.len() + w.response.body.len(),
-            State::Listing(l) => l.response.body.len() + l.page.as_ref().map_or(0, |p| p.0.len()),
+            State::Listing(l) => l.response.body.len() + l.page.as_ref().map_or(0, |p| p.body.len()),
             _ => 0,
         }
     }
 
     /// Begins, or goes on after a wait that is over.
     pub fn tick(&mut self, capture: &Capture, env: Env) {
+        if let Some((_, reason)) = self.again_at.filter(|(at, _)| *at <= env.now) {
+            self.again_at = None;
+            self.resync.get_or_insert(reason);
+        }
+        let is_free = match &self.state {
+            State::Watching(w) => w.peek.is_none() && w.initial.is_none(),
+            State::Waiting { parked, then, .. } => !parked && matches!(then, Then::Watch),
+            _ => false,
+        };
+        if is_free && let Some(reason) = self.resync.take() {
+            self.relist(reason, env);
+        }
         match &self.state {
-            State::Start if capture.position.is_empty() => self.list("first", None, capture),
-            State::Start => self.watch(capture, env),
-            State::Waiting { until, then, .. } if *until <= env.now => match *then {
-                Then::List(reason) => self.list(reason, None, capture),
-                Then::Watch => self.watch(capture, env),
-            },
+            State::Start => self.start(capture, env),
+            State::Waiting { until, .. } if *until <= env.now => {
+                let State::Waiting { then, .. } = std::mem::replace(&mut self.state, State::Start) else { return };
+                match then {
+                    Then::List(reason) => self.list(reason, None, capture, env),
+                    Then::Page(listing) => {
+                        self.state = State::Listing(listing);
+                        self.send_page();
+                    }
+                    Then::Watch => self.watch(capture, env),
+                    Then::Probe => self.probe(capture),
+                    Then::Peek => self.peek(capture, env),
+                }
+            }
             _ => {}
+        }
+    }
+
+    fn start(&mut self, capture: &Capture, env: Env) {
+        match &capture.rebase {
+            Some(rebase) => self.list(rebase.reason, None, capture, env),
+            None if capture.position.is_empty() => self.list("first", None, capture, env),
+            None if capture.from_checkpoint => self.probe(capture),
+            None => self.watch(capture, env),
         }
     }
 
@@ -211,51 +284,113 @@ impl WatchCore {
         self.suspects.extend(suspects);
     }
 
+    /// The lane takes nothing more for now. What is read and cannot be digested is bounded: if that lasts, the connection
+    /// is given up and the version kept. Gives whether it was.
+    pub fn no_room(&mut self, env: Env) -> bool {
+        let State::Watching(w) = &mut self.state else { return false };
+        if w.buffer.len() <= self.config.max_backlog {
+            w.pressed_since = None;
+            return false;
+        }
+        let since = *w.pressed_since.get_or_insert(env.now);
+        if env.now.saturating_sub(since) < PATIENCE {
+            return false;
+        }
+        self.notices.push(Notice::Backlog(w.buffer.len()));
+        self.close();
+        self.state = State::Pressed;
+        true
+    }
+
+    /// The lane is at most half full: a connection that was given up for lack of room is opened again.
+    pub fn relieved(&mut self, env: Env) {
+        if matches!(self.state, State::Pressed) {
+            let reason = "the log takes more again".into();
+            self.state = State::Waiting { until: env.now, then: Then::Watch, parked: false, reason };
+        }
+    }
+
+    /// Digests the next report, if one is complete. `None` means that there is nothing more to do until the next input.
+    /// The caller applies the commit to its lane and to `capture` before it calls again.
+    pub fn next(&mut self, capture: &Capture, writer: &Writer, before: &dyn Before, env: Env) -> Option<Commit> {
+        let lent = Lent { capture, writer, before, env };
+        loop {
+            let step = match &mut self.state {
+                State::Listing(l) if l.page.is_some() => self.next_item(lent),
+                State::Sweeping(_) => self.next_gone(lent),
+                State::Watching(w) => {
+                    w.pressed_since = None;
+                    self.next_line(lent)
+                }
+                State::Probing(p) if p.ended => self.probed(lent),
+                State::Reviewing(r) if r.ended => self.reviewed(env),
+                _ => return None,
+            };
+            match step {
+                Step::Commit(commit) => return Some(commit),
+                Step::Again => {}
+                Step::Idle => return None,
+            }
+        }
+    }
+
     /// Takes what happened to request `id`.
     pub fn input(&mut self, id: u64, input: Input, env: Env) {
         if id != self.request {
             return;
         }
-        match (&mut self.state, input) {
-            (
-                State::Listing(Listing { response, .. }) | State::Watching(Watching { response, .. }),
-                Input::Head { status, retry_after },
-            ) => {
+        let Some(response) = self.response() else { return };
+        match input {
+            Input::Head { status, retry_after } => {
                 response.status = Some(status);
                 response.retry_after = retry_after;
                 if status == 200 {
                     self.trouble = None;
                 }
             }
-            (State::Listing(l), Input::Body(bytes)) => {
-                let limit = if l.response.status == Some(200) { self.config.max_page } else { ERROR_BODY };
-                if l.response.body.len() + bytes.len() > limit {
-                    if l.response.status == Some(200) {
-                        let reason = format!("a list page is larger than {limit} bytes");
-                        self.failed(reason, None, env);
-                    }
-                    return;
-                }
-                l.response.body.extend_from_slice(&bytes);
-            }
-            (State::Watching(w), Input::Body(bytes)) => {
-                if w.response.status == Some(200) {
-                    w.buffer.extend_from_slice(&bytes);
-                } else if w.response.body.len() + bytes.len() <= ERROR_BODY {
-                    w.response.body.extend_from_slice(&bytes);
+            Input::Body(bytes) => {
+                let good = response.status == Some(200);
+                let limit = match &mut self.state {
+                    State::Watching(w) if good => return w.buffer.extend_from_slice(&bytes),
+                    State::Listing(_) if good => self.config.max_page,
+                    _ => ERROR_BODY,
+                };
+                let Some(response) = self.response() else { return };
+                if response.body.len() + bytes.len() <= limit {
+                    response.body.extend_from_slice(&bytes);
+                } else if good && matches!(self.state, State::Listing(_)) {
+                    self.page_too_large(env);
                 }
             }
-            (State::Listing(_), Input::End) => self.list_ended(env),
-            (State::Watching(w), Input::End) => {
-                if w.response.status == Some(200) {
-                    w.ended = Some(Ok(()));
-                } else {
-                    self.refused(env);
+            Input::End => match &mut self.state {
+                State::Listing(_) => self.list_ended(env),
+                State::Watching(w) if w.response.status == Some(200) => w.ended = Some(Ok(())),
+                State::Watching(_) => self.watch_refused(env),
+                State::Probing(p) => p.ended = true,
+                State::Reviewing(r) => r.ended = true,
+                _ => {}
+            },
+            Input::Broken(reason) => match &mut self.state {
+                State::Watching(w) => w.ended = Some(Err(reason)),
+                State::Listing(_) => self.page_failed(reason, None, env),
+                State::Probing(_) => self.failed(reason, None, Then::Probe, env),
+                State::Reviewing(r) => {
+                    r.response = Response::default();
+                    r.ended = true;
                 }
-            }
-            (State::Watching(w), Input::Broken(reason)) => w.ended = Some(Err(reason)),
-            (State::Listing(_), Input::Broken(reason)) => self.failed(reason, None, env),
-            _ => {}
+                _ => {}
+            },
+        }
+    }
+
+    /// What has come of the answer to the open request.
+    fn response(&mut self) -> Option<&mut Response> {
+        match &mut self.state {
+            State::Listing(l) => Some(&mut l.response),
+            State::Watching(w) => Some(&mut w.response),
+            State::Probing(p) => Some(&mut p.response),
+            State::Reviewing(r) => Some(&mut r.response),
+            _ => None,
         }
     }
 
@@ -264,55 +399,15 @@ impl WatchCore {
         self.actions.push(Action::Send(Request { id: self.request, verb }));
     }
 
-    fn list(&mut self, reason: &'static str, suspects: Option<Suspects>, capture: &Capture) {
-        self.notices.push(Notice::Relist(reason));
-        // A second list is of no use if an older one is allowed to answer.
-        let newest = suspects.as_ref().map_or(&capture.position, |s| (&s.rv).max(&capture.position));
-        let at_least = (!newest.is_empty()).then(|| newest.clone());
-        // Without a position nothing is known of what was created since: everything is a snapshot.
-        let first = !capture.synced;
-        self.state = State::Listing(Listing {
-            reason,
-            first,
-            suspects,
-            known: 0,
-            rv: None,
-            response: Response::default(),
-            page: None,
-            begun: false,
-        });
-        self.send(Verb::List { limit: self.config.page_size, next: None, at_least, metadata_only: false });
-    }
-
-    fn watch(&mut self, capture: &Capture, env: Env) {
-        let (low, high) = self.config.watch_seconds;
-        let timeout_seconds = low + (f64::from(high.saturating_sub(low)) * env.chance) as u32;
-        self.state = State::Watching(Watching {
-            since: env.now,
-            response: Response::default(),
-            buffer: BytesMut::new(),
-            searched: 0,
-            events: 0,
-            ended: None,
-        });
-        self.send(Verb::Watch { rv: capture.position.clone(), timeout_seconds, metadata_only: false });
+    /// What an abandoned connection still delivers must not be taken for the next one's.
+    fn close(&mut self) {
+        self.request += 1;
+        self.actions.push(Action::Close);
     }
 
     fn wait(&mut self, delay: Duration, then: Then, parked: bool, reason: String, env: Env) {
-        // What an abandoned connection still delivers must not be taken for the next one's.
-        self.request += 1;
-        self.actions.push(Action::Close);
+        self.close();
         self.state = State::Waiting { until: env.now + delay, then, parked, reason };
-    }
-
-    /// What to do again after a failure in the present state.
-    fn again(&self) -> Then {
-        match &self.state {
-            State::Watching(_) => Then::Watch,
-            State::Waiting { then, .. } => *then,
-            State::Listing(l) => Then::List(l.reason),
-            _ => Then::List("first"),
-        }
     }
 
     /// What went wrong last, until the API server answers well again: an outage, for people.
@@ -320,41 +415,22 @@ impl WatchCore {
         self.trouble.as_deref()
     }
 
-    fn failed(&mut self, reason: String, retry_after: Option<Duration>, env: Env) {
+    fn failed(&mut self, reason: String, retry_after: Option<Duration>, then: Then, env: Env) {
         self.trouble = Some(reason.clone());
         let delay = self.backoff.next(env.chance).max(retry_after.unwrap_or_default().min(RETRY_AFTER_MAX));
-        self.wait(delay, self.again(), false, reason, env);
+        self.wait(delay, then, false, reason, env);
     }
 
-    /// The server answered with a status that is not 200.
-    fn refused(&mut self, env: Env) {
-        let (response, watching) = match &mut self.state {
-            State::Listing(l) => (std::mem::take(&mut l.response), false),
-            State::Watching(w) => (std::mem::take(&mut w.response), true),
-            _ => return,
-        };
-        let code = response.status.unwrap_or(0);
-        let status: Status<'_> = serde_json::from_slice(&response.body).unwrap_or_default();
-        let message: String = status.message.0.chars().filter(|c| !c.is_control()).take(300).collect();
-        let verb = if watching { "watch" } else { "list" };
-        match code {
-            410 => self.relist(if watching { "expired" } else { "page_expired" }, env),
-            // A version that the server cannot read: the same again would be refused for ever.
-            400 if watching => self.relist("version_refused", env),
-            403 if watching => self.list_only(env),
-            403 | 404 => {
-                let reason = if code == 403 { self.missing_right(verb) } else { self.not_served() };
-                let delay = self.park.next(env.chance).max(Duration::from_secs(60));
-                self.wait(delay, self.again(), true, reason, env);
-            }
-            _ => self.failed(format!("{verb} answered {code} {message}"), response.retry_after, env),
-        }
+    /// Lists again, within the budget: through the wait state, so that a server that always answers 410 meets the backoff.
+    fn relist(&mut self, reason: &'static str, env: Env) {
+        let delay = self.backoff.next(env.chance).max(self.lists.reserve(env.now));
+        self.wait(delay, Then::List(reason), false, format!("list again: {reason}"), env);
     }
 
-    fn list_only(&mut self, env: Env) {
-        self.backoff.reset();
-        let reason = format!("lists every {:?}: {}", self.config.poll_interval, self.missing_right("watch"));
-        self.wait(self.config.poll_interval, Then::List("poll"), false, reason, env);
+    /// The kind is left alone for a while.
+    fn park(&mut self, reason: String, then: Then, env: Env) {
+        let delay = self.park.next(env.chance).max(Duration::from_secs(60));
+        self.wait(delay, then, true, reason, env);
     }
 
     /// The rule that RBAC must grant, as it would be written.
@@ -375,48 +451,9 @@ impl WatchCore {
     fn not_served(&self) -> String {
         format!("the API server does not serve {} {}", self.kind().api_version(), self.kind().plural())
     }
+}
 
-    fn relist(&mut self, reason: &'static str, env: Env) {
-        // Through the wait state, so that a server that always answers 410 meets the backoff.
-        let delay = self.backoff.next(env.chance);
-        self.wait(delay, Then::List(reason), false, format!("list again: {reason}"), env);
-    }
-
-    fn list_ended(&mut self, env: Env) {
-        let State::Listing(l) = &mut self.state else { return };
-        if l.response.status != Some(200) {
-            return self.refused(env);
-        }
-        let body = std::mem::take(&mut l.response).body.freeze();
-        let page = std::str::from_utf8(&body)
-            .map_err(|e| redact::DecodeError::Json(e.valid_up_to()))
-            .and_then(line::read_page);
-        match page {
-            Ok(page) => {
-                l.rv.get_or_insert_with(|| page.rv.clone());
-                l.page = Some((body, page, 0));
-            }
-            Err(e) => {
-                self.notices.push(Notice::Undecodable(format!("list page: {e}")));
-                self.failed(format!("a list page cannot be read: {e}"), None, env);
-            }
-        }
-    }
-
-    fn watch_ended(&mut self, ended: Result<(), String>, env: Env) {
-        let State::Watching(w) = &self.state else { return };
-        let lasted = env.now.saturating_sub(w.since);
-        if lasted >= HEALTHY {
-            self.backoff.reset();
-        }
-        match ended {
-            // Servers end a watch at its timeout, and cut slow readers off: both are ordinary, the version is good.
-            Ok(()) if w.events > 0 || lasted >= Duration::from_secs(5) => {
-                let delay = Duration::from_secs_f64(env.chance.clamp(0.0, 1.0));
-                self.wait(delay, Then::Watch, false, "the server ended the watch".into(), env);
-            }
-            Ok(()) => self.failed("the server ended the watch at once".into(), None, env),
-            Err(reason) => self.failed(reason, None, env),
-        }
-    }
+/// The server's sentence about a refusal, shortened and without what would garble a terminal.
+fn said(status: &Status<'_>) -> String {
+    status.message.0.chars().filter(|c| !c.is_control()).take(300).collect()
 }

@@ -3,15 +3,22 @@
 
 use super::*;
 use crate::domain::envelope::{Observed, Op, Table, Writer, read_table};
+use crate::domain::gap::{Lasting, TOPIC};
 use crate::domain::index::{Before, Name};
 use crate::domain::record::{InRecord, OutRecord};
 use crate::domain::redact::Policy;
+use crate::domain::topic::Marker;
+use bytes::Bytes;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 mod events;
 mod failures;
+mod gaps;
 mod guard;
+mod history;
 mod lists;
+mod poison;
 mod resume;
 mod simulation;
 
@@ -48,6 +55,7 @@ struct Kit {
     env: Env,
     log: Vec<OutRecord>,
     notices: Vec<Notice>,
+    gaps: Vec<String>,
     /// The request that is open.
     request: Option<Request>,
     headed: bool,
@@ -68,6 +76,7 @@ impl Kit {
             env: Env { now: Duration::from_secs(1000), wall_ms: 0, chance: 0.5 },
             log: Vec::new(),
             notices: Vec::new(),
+            gaps: Vec::new(),
             request: None,
             headed: false,
         };
@@ -108,9 +117,12 @@ impl Kit {
 
     fn take_actions(&mut self) {
         for action in self.core.actions() {
+            if action == Action::Listed {
+                continue;
+            }
             self.request = match action {
                 Action::Send(request) => Some(request),
-                Action::Close => None,
+                Action::Close | Action::Listed => None,
             };
             self.headed = false;
         }
@@ -180,7 +192,23 @@ impl Kit {
 
     /// What was written since this was asked last.
     fn written(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.log).iter().map(short).collect()
+        let written = std::mem::take(&mut self.log);
+        self.gaps.extend(written.iter().filter_map(gap));
+        written.iter().filter(|r| !is_of_a_gap(r)).map(short).collect()
+    }
+
+    /// The gaps that were declared since this was asked last: `expired 10..30`.
+    fn gaps(&mut self) -> Vec<String> {
+        let mut gaps = std::mem::take(&mut self.gaps);
+        gaps.extend(self.log.iter().filter_map(gap));
+        self.log.retain(|r| !is_of_a_gap(r));
+        gaps
+    }
+
+    /// The access review that is asked for says yes or no.
+    fn review(&mut self, allowed: bool) {
+        assert!(self.asked().starts_with("review"), "{}", self.asked());
+        self.answer(201, &format!(r#"{{"kind":"SelfSubjectAccessReview","status":{{"allowed":{allowed}}}}}"#));
     }
 
     fn position(&self) -> &str {
@@ -191,6 +219,18 @@ impl Kit {
         let Phase { name, reason } = self.core.phase();
         reason.map_or(name.to_owned(), |reason| format!("{name}: {reason}"))
     }
+}
+
+/// A marker, or a lasting copy.
+fn is_of_a_gap(record: &OutRecord) -> bool {
+    record.topic.ends_with(TOPIC) || matches!(Marker::parse(&record.key), Some(Marker::Gap(_)))
+}
+
+fn gap(record: &OutRecord) -> Option<String> {
+    let value = record.value.as_deref().filter(|_| record.topic.ends_with(TOPIC))?;
+    let gap: Lasting = serde_json::from_slice(value).expect("our own record");
+    let unknown = if gap.deletes_unknown { " deletes unknown" } else { "" };
+    Some(format!("{} {}..{}{unknown}", gap.reason, gap.from.unwrap_or_default(), gap.to.unwrap_or_default()))
 }
 
 /// A record in short: `u u1@7 relist snapshot before`, `d u1@5 inferred (9)`, `t u1@5`.
@@ -259,6 +299,11 @@ fn status(code: u16, reason: &str) -> String {
 
 fn error(code: u16, reason: &str) -> String {
     format!("{{\"type\":\"ERROR\",\"object\":{}}}\n", status(code, reason))
+}
+
+/// What a server says of a version that it has not come to.
+fn too_large() -> String {
+    status(504, "Timeout").replace("said why", "Too large resource version: 99, current: 50")
 }
 
 const NONE: [&str; 0] = [];

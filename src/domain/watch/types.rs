@@ -157,6 +157,8 @@ pub enum Action {
     Send(Request),
     /// Drop the connection.
     Close,
+    /// The list that the open stream began with is complete; the stream goes on as a watch.
+    Listed,
 }
 
 /// A place in the history of a kind: what a lane's watermark is made of. Without a version nothing can be resumed.

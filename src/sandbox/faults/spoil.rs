@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 /// What is wrong with an object's JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Spoil {
-    /// `metadata.name` is a number. Not where only metadata is asked for.
-    NameNumber,
+    /// `metadata.name` is an array. Not where only metadata is asked for.
+    WrongName,
     /// `data` is a number.
     DataNumber,
     /// One byte is another: no JSON any more. Not where only metadata is asked for.
@@ -34,7 +34,7 @@ pub enum Spoil {
 }
 
 const NAMES: &[(&str, Spoil)] = &[
-    ("name-number", Spoil::NameNumber),
+    ("wrong-name", Spoil::WrongName),
     ("data-number", Spoil::DataNumber),
     ("garbled", Spoil::Garbled),
     ("not-utf8", Spoil::NotUtf8),
@@ -61,7 +61,7 @@ impl Spoil {
     pub(super) fn shows(self, metadata_only: bool) -> bool {
         match self {
             Self::Whole => metadata_only,
-            Self::NameNumber | Self::DataNumber | Self::Garbled | Self::NotUtf8 | Self::Endless => !metadata_only,
+            Self::WrongName | Self::DataNumber | Self::Garbled | Self::NotUtf8 | Self::Endless => !metadata_only,
             _ => true,
         }
     }
@@ -75,7 +75,7 @@ impl Spoil {
         };
         match self {
             Self::Endless | Self::Twice => written.to_vec(),
-            Self::NameNumber => edited(|o| o["metadata"]["name"] = 7.into()),
+            Self::WrongName => edited(|o| o["metadata"]["name"] = json!([7])),
             Self::DataNumber => edited(|o| o["data"] = 7.into()),
             Self::NoIdentity => edited(|o| {
                 o.as_object_mut().map(|o| o.remove("metadata"));

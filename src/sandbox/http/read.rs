@@ -12,10 +12,6 @@ use axum::http::HeaderMap;
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
-use std::time::Duration;
-
-/// How long a request for a version of the future is kept waiting for it, as by a real API server.
-const FUTURE: Duration = Duration::from_secs(3);
 
 pub(super) fn writer(api: &Api, target: &Target, headers: &HeaderMap, query: &Parameters) -> Result<Writer, Status> {
     let form = negotiate::form(headers)?;
@@ -25,7 +21,7 @@ pub(super) fn writer(api: &Api, target: &Target, headers: &HeaderMap, query: &Pa
 
 /// Waits for a version of the near future; one of the far future is refused.
 pub(super) async fn reach(api: &Api, revision: u64) -> Result<(), Status> {
-    if revision <= api.state.revision() || api.state.reached(revision, FUTURE).await {
+    if revision <= api.state.revision() || api.state.reached(revision, api.faults.future()).await {
         return Ok(());
     }
     let why = format!("Too large resource version: {revision}, current: {}", api.state.revision());

@@ -78,7 +78,9 @@ impl Scene {
 
     fn of(subject: Subject, kind: &'static str, more: Vec<String>) -> Self {
         let (commits, live, turn) = Default::default();
-        Self { parts: Parts::laptop(), subject, kind, more, commits, live, turn, long: false }
+        let parts = Parts::laptop();
+        parts.sandbox().hurry();
+        Self { parts, subject, kind, more, commits, live, turn, long: false }
     }
 
     /// Starts what captures, and waits until it is ready.

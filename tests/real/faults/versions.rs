@@ -108,7 +108,8 @@ fn of_a_new_history(scene: Scene) {
 }
 
 fn rewound() {
-    let scene = Scene::new();
+    // Silence is what tells: two seconds of it here.
+    let scene = Scene::with(75, "configmaps", &[]);
     let backup = with_a_future(&scene);
     scene.faults().rewind(backup).expect("the history reaches there");
     of_a_new_history(scene);
@@ -124,10 +125,11 @@ fn rewound_while_down() {
 }
 
 fn restarted_lower() {
-    let scene = Scene::new();
+    let scene = Scene::with(75, "configmaps", &[]);
     let backup = with_a_future(&scene);
     scene.faults().rewind(backup).expect("the history reaches there");
     scene.parts.kill_api_server();
     scene.parts.restart_api_server();
+    scene.parts.sandbox().hurry();
     of_a_new_history(scene);
 }

@@ -1,6 +1,6 @@
 //! An API server of one kind: objects with a history, of which watches see a window, and lists as of any version.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// SplitMix64: the same seed gives the same run for ever, on any machine.
 pub struct Rng(pub u64);
@@ -45,6 +45,8 @@ pub struct Api {
     /// Name to uid, now.
     live: BTreeMap<String, String>,
     uids: u64,
+    /// Versions whose objects no reader understands.
+    pub poisoned: BTreeSet<u64>,
 }
 
 impl Api {

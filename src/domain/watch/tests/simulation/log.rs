@@ -2,9 +2,11 @@
 
 use super::api::Api;
 use crate::domain::envelope::{Table, read_table};
+use crate::domain::gap::{Lasting, TOPIC};
 use crate::domain::index::Name;
 use crate::domain::record::{InRecord, OutRecord};
 use crate::domain::rv::Rv;
+use crate::domain::watch::tests::is_of_a_gap;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -21,6 +23,8 @@ struct Row {
 
 pub struct Log {
     partitions: Vec<Vec<Row>>,
+    /// Versions between which something may have been coalesced, as the log declares it.
+    gaps: Vec<(u64, u64)>,
 }
 
 /// What a starting process learns from the log.
@@ -90,10 +94,18 @@ impl Row {
 
 impl Log {
     pub fn new(partitions: i32) -> Self {
-        Self { partitions: (0..partitions).map(|_| Vec::new()).collect() }
+        Self { partitions: (0..partitions).map(|_| Vec::new()).collect(), gaps: Vec::new() }
     }
 
     pub fn append(&mut self, record: &OutRecord) {
+        if let Some(value) = record.value.as_deref().filter(|_| record.topic.ends_with(TOPIC)) {
+            let gap: Lasting = serde_json::from_slice(value).expect("our own record");
+            let number = |rv: Option<String>, other| rv.map_or(other, |rv| rv.parse().expect("a number"));
+            self.gaps.push((number(gap.from, 0), number(gap.to, u64::MAX)));
+        }
+        if is_of_a_gap(record) {
+            return;
+        }
         self.partitions[record.partition as usize].push(Row::of(record));
     }
 
@@ -149,12 +161,12 @@ impl Log {
     }
 
     /// What does not hold, if anything.
-    pub fn faults(&self, api: &Api, reported: &[(String, u64)], gaps: &[(u64, u64)], strict: bool) -> BTreeSet<String> {
+    pub fn faults(&self, api: &Api, reported: &[(String, u64)], strict: bool) -> BTreeSet<String> {
         let mut faults = BTreeSet::new();
         self.check_state(api, &mut faults);
         self.check_order(strict, &mut faults);
         self.check_deaths(api, &mut faults);
-        self.check_loss(reported, gaps, &mut faults);
+        self.check_loss(reported, &mut faults);
         faults
     }
 
@@ -210,7 +222,7 @@ impl Log {
 
     /// Every change that was reported, or a later version of its object, is in the log; unless a list came between, which
     /// is declared as a gap.
-    fn check_loss(&self, reported: &[(String, u64)], gaps: &[(u64, u64)], faults: &mut BTreeSet<String>) {
+    fn check_loss(&self, reported: &[(String, u64)], faults: &mut BTreeSet<String>) {
         let mut durable: BTreeMap<&str, u64> = BTreeMap::new();
         for row in self.rows() {
             let newest = if row.op == Some('d') { u64::MAX } else { row.rv };
@@ -218,7 +230,7 @@ impl Log {
             *known = newest.max(*known);
         }
         for (uid, rv) in reported {
-            let declared = gaps.iter().any(|(from, to)| from < rv && rv <= to);
+            let declared = self.gaps.iter().any(|(from, to)| from < rv && rv <= to);
             if !declared && durable.get(uid.as_str()).is_none_or(|newest| newest < rv) {
                 faults.insert(format!("loss: {uid}@{rv} was reported and is not in the log"));
             }

@@ -114,6 +114,8 @@ impl World {
         let mut capture = Capture {
             position: self.checkpoint.clone().unwrap_or_default().rv,
             synced: self.checkpoint.is_some(),
+            from_checkpoint: self.checkpoint.is_some(),
+            no_checkpoint: self.checkpoint.is_none(),
             ..Capture::default()
         };
         for (at, uid, rv) in live {

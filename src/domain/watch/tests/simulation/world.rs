@@ -12,7 +12,9 @@ use std::collections::{BTreeMap, VecDeque};
 /// What the server is answering.
 enum Answering {
     List { at: u64, from: usize, limit: usize },
-    Watch { cursor: u64, headed: bool },
+    Watch { cursor: u64, headed: bool, metadata: bool },
+    Probe { known: bool },
+    Review,
 }
 
 /// Everything that dies with the process.
@@ -50,8 +52,6 @@ pub struct World {
     pub(super) faults: bool,
     /// Changes whose whole line was fed to us.
     pub reported: Vec<(String, u64)>,
-    /// Versions between which a list may have coalesced what happened.
-    pub gaps: Vec<(u64, u64)>,
     /// Faults that really happened, by name.
     pub deaths: BTreeMap<&'static str, usize>,
 }
@@ -61,6 +61,12 @@ pub const PARTITIONS: i32 = 3;
 fn core() -> WatchCore {
     let config = Config { page_size: 3, ..Config::default() };
     WatchCore::new(config, Redactor::new(kind("services"), Arc::new(Policy::default())), None)
+}
+
+/// A version that is no text, as nobody writes it.
+fn poisoned(object: &str) -> String {
+    let (head, tail) = object.split_once("\"resourceVersion\":\"").expect("ours has one");
+    format!("{head}\"resourceVersion\":{}", tail.replacen('"', "", 1))
 }
 
 fn version(rv: &Rv) -> u64 {
@@ -97,7 +103,6 @@ impl World {
             epoch: 1,
             faults: true,
             reported: Vec::new(),
-            gaps: Vec::new(),
             deaths: BTreeMap::new(),
         };
         for _ in 0..world.rng.below(6) {
@@ -111,6 +116,7 @@ impl World {
         for _ in 0..160 {
             for _ in 0..[0, 0, 1, 1, 2, 6][self.rng.below(6) as usize] {
                 self.api.mutate(&mut self.rng);
+                self.poison_some();
             }
             if self.rng.one_in(40) {
                 self.api.compact();
@@ -187,7 +193,8 @@ impl World {
             if self.rules.mutant == Some(Mutant::PointBeforeListEnd) && listing {
                 commit.position = Some(Rv::new(&self.api.rv.to_string()));
             }
-            p.accounts.published += commit.records.iter().filter(|r| r.value.is_some()).count();
+            let changes = commit.records.iter().filter(|r| r.value.is_some() && !is_of_a_gap(r));
+            p.accounts.published += changes.count();
             let point = commit.point(&p.capture);
             p.lane.push(std::mem::take(&mut commit.records), point);
             p.capture.apply(commit);
@@ -206,15 +213,14 @@ impl World {
         }
         for action in p.core.actions() {
             p.answering = match action {
-                Action::Close => None,
-                Action::Send(Request {
-                    verb: Verb::WatchList { .. } | Verb::Probe { .. } | Verb::Review { .. },
-                    ..
-                }) => {
-                    panic!("not asked for here")
+                Action::Close | Action::Listed => None,
+                Action::Send(Request { verb: Verb::WatchList { .. }, .. }) => panic!("not asked for here"),
+                Action::Send(Request { id, verb: Verb::Probe { rv } }) => {
+                    Some((id, Answering::Probe { known: version(&rv) <= self.api.rv }))
                 }
-                Action::Send(Request { id, verb: Verb::Watch { rv, .. } }) => {
-                    Some((id, Answering::Watch { cursor: version(&rv), headed: false }))
+                Action::Send(Request { id, verb: Verb::Review { .. } }) => Some((id, Answering::Review)),
+                Action::Send(Request { id, verb: Verb::Watch { rv, metadata_only, .. } }) => {
+                    Some((id, Answering::Watch { cursor: version(&rv), headed: false, metadata: metadata_only }))
                 }
                 Action::Send(Request { id, verb: Verb::List { limit, next, at_least, .. } }) => {
                     let (at, from) = match next.as_deref().and_then(|token| token.split_once('/')) {
@@ -224,7 +230,6 @@ impl World {
                             let oldest = at_least.as_ref().map_or(self.api.rv, version);
                             let lag = if self.faults { self.rng.below(12) } else { 0 };
                             let at = self.api.rv.saturating_sub(lag).max(oldest).min(self.api.rv);
-                            self.gaps.push((version(&p.capture.position), at));
                             (at, 0)
                         }
                     };
@@ -260,18 +265,38 @@ impl World {
         ] {
             let first = watching || matches!(answering, Answering::List { .. });
             if list && first && self.fault(one_in, what) {
+                if let (410, Answering::List { at, from, .. }) = (code, &answering)
+                    && self.rng.one_in(2)
+                {
+                    // The server offers to go on, with what is there now.
+                    let last = self.api.state_at(*at).into_keys().nth(from - 1).unwrap_or_default();
+                    let from = self.api.state_at(u64::MAX).range(..=last).count();
+                    let token = format!("\"metadata\":{{\"continue\":\"{}/{from}\"}}", self.api.rv);
+                    self.happened("a page token for later pages");
+                    return self.respond(id, 410, status(410, "Expired").replace("\"metadata\":{}", &token));
+                }
                 return self.respond(id, code, String::new());
             }
         }
         match answering {
             Answering::List { at, from, limit } => self.serve_list(id, at, from, limit),
-            Answering::Watch { cursor, headed } => self.serve_watch(id, cursor, headed),
+            Answering::Watch { cursor, headed, metadata } => self.serve_watch(id, cursor, headed, metadata),
+            Answering::Probe { known: true } => {
+                let body = page(&self.api.rv.to_string(), &[], "");
+                self.respond(id, 200, body);
+            }
+            Answering::Probe { known: false } => self.respond(id, 504, too_large()),
+            Answering::Review => self.respond(id, 201, r#"{"status":{"allowed":true}}"#.to_owned()),
         }
     }
 
     fn serve_list(&mut self, id: u64, at: u64, from: usize, limit: usize) {
         let state = self.api.state_at(at);
-        let items: Vec<_> = state.iter().skip(from).take(limit).map(|(name, (uid, rv))| item(name, uid, *rv)).collect();
+        let shown = state.iter().skip(from).take(limit).map(|(name, (uid, rv))| {
+            let whole = item(name, uid, *rv);
+            if self.api.poisoned.contains(rv) { poisoned(&whole) } else { whole }
+        });
+        let items: Vec<_> = shown.collect();
         let next = if from + limit < state.len() { format!("{at}/{}", from + limit) } else { String::new() };
         let mut body = page(&at.max(1).to_string(), &items, &next);
         if self.fault(40, "half a page") {
@@ -280,7 +305,7 @@ impl World {
         self.respond(id, 200, body);
     }
 
-    fn serve_watch(&mut self, id: u64, mut cursor: u64, headed: bool) {
+    fn serve_watch(&mut self, id: u64, mut cursor: u64, headed: bool, metadata: bool) {
         if cursor < self.api.floor {
             let code = if headed || self.rng.one_in(2) { 200 } else { 410 };
             let body = if code == 200 { error(410, "Expired") } else { status(410, "Expired") };
@@ -299,6 +324,10 @@ impl World {
             };
             cursor = change.rv;
             let mut line = event(change.wire, &change.name, &change.uid, change.rv);
+            if !metadata && self.api.poisoned.contains(&change.rv) {
+                line = poisoned(&line);
+                self.happened("a poisoned line");
+            }
             if self.fault(30, "a line") {
                 let half = line.len() / 2;
                 line.replace_range(half..line.len() - 1, "garbled");
@@ -316,7 +345,14 @@ impl World {
         if self.fault(40, "the end of a watch") {
             return self.input(id, Input::End);
         }
-        self.process.answering = Some((id, Answering::Watch { cursor, headed: true }));
+        self.process.answering = Some((id, Answering::Watch { cursor, headed: true, metadata }));
+    }
+
+    /// One change in a few is of a form that nobody reads.
+    fn poison_some(&mut self) {
+        if self.faults && self.rng.one_in(25) {
+            self.api.poisoned.insert(self.api.rv);
+        }
     }
 
     fn feed(&mut self, id: u64, line: &str) {

@@ -1,0 +1,124 @@
+//! From a report to a commit: what it changes, the records of that, and the gaps that are declared.
+
+use super::{Commit, Env, Lent, Notice, WatchCore};
+use crate::domain::envelope::{Op, Writer};
+use crate::domain::gap::Gap;
+use crate::domain::index::{self, ListContext, Name, Note, Outcome, Seen, Wire, Write};
+use crate::domain::kind::Tracking;
+use crate::domain::record::OutRecord;
+use crate::domain::redact::{self, Object, Redacted};
+use crate::domain::rv::Rv;
+
+impl WatchCore {
+    pub(super) fn report(
+        &mut self,
+        wire: Wire,
+        object: Redacted<Object>,
+        list: Option<&ListContext>,
+        lent: Lent<'_>,
+        position: Option<Rv>,
+    ) -> Commit {
+        self.notices.push(Notice::Received);
+        let stub = object.get().stub.as_ref().map(|stub| stub.reason);
+        let suspect = list.is_some() && !self.suspects.is_empty() && {
+            let o = object.get();
+            self.suspects.contains(&Name { namespace: o.namespace.clone(), name: o.name.clone() })
+        };
+        let Outcome { writes, notes, filtered } = self.outcome(wire, object, list, suspect, lent);
+        match filtered {
+            Some(reason) => self.notices.push(Notice::Filtered(reason)),
+            None => self.notices.extend(stub.map(Notice::Stubbed)),
+        }
+        self.commit(writes, notes, position, lent.writer, lent.env)
+    }
+
+    /// What a report would change.
+    pub(super) fn outcome(
+        &self,
+        wire: Wire,
+        object: Redacted<Object>,
+        list: Option<&ListContext>,
+        suspect: bool,
+        lent: Lent<'_>,
+    ) -> Outcome {
+        let Lent { capture, before, env, .. } = lent;
+        let (history_epoch, wall_ms, selected) = (capture.history_epoch, env.wall_ms, self.config.selected);
+        let seen = Seen { list, history_epoch, wall_ms, selected, suspect };
+        match self.kind().tracking() {
+            Tracking::Table => capture.index.reported(self.kind(), wire, object, seen, before),
+            Tracking::Stream => index::streamed(wire, object, &capture.position, seen),
+        }
+    }
+
+    pub(super) fn commit(
+        &mut self,
+        writes: Vec<Write>,
+        notes: Vec<Note>,
+        position: Option<Rv>,
+        writer: &Writer,
+        env: Env,
+    ) -> Commit {
+        let mut commit = Commit { notes, position, ..Commit::default() };
+        for write in writes {
+            match write {
+                Write::Change(mut change) => {
+                    if change.inference.is_some() {
+                        self.notices.push(Notice::Inferred);
+                    }
+                    let mut record = writer.record(&change, env.wall_ms);
+                    if record.size() > self.config.max_record && change.before.is_some() {
+                        change.before = None;
+                        change.op = Op::Read;
+                        record = writer.record(&change, env.wall_ms);
+                    }
+                    if record.size() > self.config.max_record {
+                        self.notices.push(Notice::Stubbed("too_large"));
+                        change.object = redact::too_large(&change.object, writer.kind());
+                        record = writer.record(&change, env.wall_ms);
+                    }
+                    commit.records.push(record);
+                    if change.op != Op::Delete {
+                        commit.versions.push(change.object);
+                    }
+                }
+                Write::Tombstone { namespace, name, uid, rv, history_epoch } => {
+                    commit.records.push(writer.tombstone(&namespace, &name, &uid, &rv, history_epoch, env.wall_ms));
+                }
+            }
+        }
+        commit
+    }
+
+    /// The records of a gap from the position on.
+    pub(super) fn gap(
+        &mut self,
+        reason: &'static str,
+        to: Option<Rv>,
+        deletes_unknown: bool,
+        lent: Lent<'_>,
+    ) -> Vec<OutRecord> {
+        self.gap_at(reason, to, deletes_unknown, lent.capture.history_epoch, lent)
+    }
+
+    pub(super) fn gap_at(
+        &mut self,
+        reason: &'static str,
+        to: Option<Rv>,
+        deletes_unknown: bool,
+        history_epoch: u64,
+        lent: Lent<'_>,
+    ) -> Vec<OutRecord> {
+        self.notices.push(Notice::Gap(reason));
+        let from = Some(lent.capture.position.clone()).filter(|rv| !rv.is_empty());
+        let (kind, scope, seen_ms) = (self.kind().id(), self.scope.clone(), lent.env.wall_ms);
+        Gap { kind, scope, from, to, reason, deletes_unknown, history_epoch, seen_ms }.records(lent.writer)
+    }
+
+    /// What cannot be true of an object, if anything: a word from a closed set.
+    pub(super) fn lie(&self, object: &Object) -> Option<&'static str> {
+        if self.scope.as_deref().is_some_and(|ns| ns != &*object.namespace) {
+            return Some("wrong_namespace");
+        }
+        (!object.rv.is_numeric()).then_some("version_not_numeric")
+    }
+}

@@ -1,0 +1,204 @@
+//! What is declared, and when: a gap stands before the first change that it explains, and only where something may be missing.
+
+use super::*;
+use crate::domain::index::Name;
+
+fn expire(kit: &mut Kit) {
+    kit.stream(&error(410, "Expired"));
+    kit.wait();
+}
+
+#[test]
+fn a_gap_stands_in_front_of_the_changes_that_it_explains() {
+    let mut kit = Kit::watching();
+    expire(&mut kit);
+    kit.list("30", &[item("a", "u1", 5), item("b", "u2", 20)], "");
+    let order: Vec<bool> = kit.log.iter().map(is_of_a_gap).collect();
+    assert_eq!(order, [true, true, false], "lasting copy, marker, change");
+    assert_eq!(kit.gaps(), ["expired 10..30"]);
+}
+
+#[test]
+fn neither_a_first_list_nor_one_in_which_no_time_passed_is_a_gap() {
+    let mut kit = Kit::watching();
+    assert_eq!(kit.gaps(), NONE);
+    expire(&mut kit);
+    kit.list("10", &[item("a", "u1", 5), item("b", "u2", 6)], "");
+    assert_eq!(kit.gaps(), NONE);
+}
+
+#[test]
+fn a_log_without_a_position_says_that_it_does_not_know() {
+    for (known, expected) in [(true, "no_checkpoint ..30"), (false, "no_checkpoint ..30 deletes unknown")] {
+        let mut kit = Kit::new();
+        kit.capture.no_checkpoint = true;
+        if known {
+            let at = Name { namespace: "n".into(), name: "a".into() };
+            kit.capture.index.restore_live(at, "u1".into(), "5".into(), 0);
+        }
+        kit.list("30", &[], "");
+        assert_eq!(kit.gaps(), [expected]);
+        assert!(!kit.capture.no_checkpoint);
+    }
+}
+
+#[test]
+fn a_quiet_relist_of_events_is_no_gap_and_one_that_shows_something_new_is() {
+    let mut kit = Kit::of("events", config());
+    kit.list("10", &[item("a", "e1", 5)], "");
+    kit.wait();
+    expire(&mut kit);
+    kit.list("30", &[item("a", "e1", 5)], "");
+    assert_eq!((kit.gaps().len(), kit.position()), (0, "30"));
+    assert!(kit.notices.contains(&Notice::QuietRelist));
+    kit.wait();
+    kit.notices.clear();
+    expire(&mut kit);
+    kit.list("50", &[item("a", "e1", 5), item("b", "e2", 40)], "");
+    let order: Vec<bool> = kit.log.iter().map(is_of_a_gap).collect();
+    assert_eq!(order.last(), Some(&false));
+    assert_eq!(kit.gaps(), ["expired 30..50"]);
+    assert!(!kit.notices.contains(&Notice::QuietRelist));
+}
+
+#[test]
+fn pages_that_expire_go_on_once_with_the_servers_own_token_and_the_first_page_is_the_position() {
+    let token = |token: &str| {
+        status(410, "Expired").replace("\"metadata\":{}", &format!("\"metadata\":{{\"continue\":\"{token}\"}}"))
+    };
+    let mut kit = Kit::watching();
+    expire(&mut kit);
+    kit.list("30", &[item("a", "u1", 5)], "p2");
+    kit.answer(410, &token("later"));
+    assert_eq!(kit.asked(), "list from later");
+    // c died, and d was born, between the two pages.
+    kit.list("50", &[item("d", "u4", 40)], "");
+    assert_eq!(kit.written(), ["c u4@40 relist", "d u2@6 inferred (50)", "t u2@6"]);
+    assert_eq!((kit.gaps(), kit.position()), (vec!["expired 10..30".to_owned()], "30"));
+    kit.wait();
+    assert_eq!(kit.asked(), "watch 30");
+    kit.stream(&(event("DELETED", "b", "u2", 35) + &event("ADDED", "d", "u4", 40)));
+    assert_eq!(kit.written(), NONE);
+
+    let mut kit = Kit::watching();
+    expire(&mut kit);
+    kit.list("30", &[item("a", "u1", 5)], "p2");
+    kit.answer(410, &token("later"));
+    kit.answer(410, &token("later"));
+    assert_eq!(kit.phase(), "waiting: list again: page_expired");
+}
+
+#[test]
+fn after_a_change_of_scope_or_redaction_everything_is_written_anew_and_what_is_missing_is_descoped() {
+    let mut kit = Kit::watching();
+    kit.capture.rebase = Some(Rebase { reason: "rebase" });
+    kit.core = WatchCore::new(config(), Redactor::new(kind("services"), Arc::new(Policy::default())), None);
+    kit.tick();
+    assert_eq!(kit.asked(), "list at least 10");
+    kit.list("30", &[item("a", "u1", 5), item("c", "u3", 20)], "");
+    assert_eq!(kit.written(), ["r u1@5 relist", "c u3@20 relist", "d u2@6 descoped (30)", "t u2@6"]);
+    assert_eq!(
+        (kit.gaps(), kit.capture.rebase.is_none(), kit.position()),
+        (vec!["rebase 10..30".to_owned()], true, "30")
+    );
+    kit.wait();
+    kit.stream(&event("ADDED", "a", "u1", 5));
+    assert_eq!(kit.written(), NONE, "the next list is a diff again");
+}
+
+#[test]
+fn a_selector_makes_what_appears_and_goes_a_matter_of_the_selector() {
+    let mut kit = Kit::of("services", Config { selected: true, ..config() });
+    kit.list("10", &[item("a", "u1", 5), item("b", "u2", 6)], "");
+    assert_eq!(kit.written(), ["r u1@5 relist snapshot", "r u2@6 relist snapshot"]);
+    kit.wait();
+    kit.stream(&(event("ADDED", "c", "u3", 11) + &event("MODIFIED", "a", "u1", 12) + &event("DELETED", "a", "u1", 13)));
+    assert_eq!(kit.written(), ["r u3@11 selector", "u u1@12 before", "d u1@13 selector", "t u1@13"]);
+    kit.stream(&event("ADDED", "a", "u1", 14));
+    assert_eq!(kit.written(), ["r u1@14 selector"], "it came back");
+    expire(&mut kit);
+    kit.list("30", &[item("a", "u1", 14)], "");
+    assert_eq!(kit.written(), ["d u2@6 selector (30)", "t u2@6", "d u3@11 selector (30)", "t u3@11"]);
+    let ids: Vec<_> = kit.notices.iter().filter(|n| **n == Notice::Inferred).collect();
+    assert_eq!(ids.len(), 2);
+}
+
+#[test]
+fn a_resync_lists_again_and_writes_the_suspects_anew() {
+    let mut kit = Kit::watching();
+    let at = |name: &str| Name { namespace: "n".into(), name: name.into() };
+    kit.core.resync("audit", vec![at("a"), at("ghost")]);
+    kit.tick();
+    kit.wait();
+    assert_eq!(kit.asked(), "list at least 10");
+    kit.list("10", &[item("a", "u1", 5), item("b", "u2", 6)], "");
+    assert_eq!(kit.gaps(), ["audit 10..10"]);
+    assert_eq!(kit.written(), ["r u1@5 audit", "t @"], "a ghost lives in the log alone");
+    kit.wait();
+    expire(&mut kit);
+    kit.list("30", &[item("a", "u1", 5), item("b", "u2", 6)], "");
+    assert_eq!(kit.written(), NONE);
+}
+
+#[test]
+fn a_lane_without_room_costs_the_connection_in_the_end_and_not_the_version() {
+    let mut kit = Kit::of("services", Config { max_backlog: 100, ..config() });
+    kit.list("10", &[], "");
+    kit.wait();
+    kit.head(200);
+    let id = kit.request.clone().expect("open").id;
+    kit.core.input(id, Input::Body(event("ADDED", "a", "u1", 11).repeat(2).into()), kit.env);
+    assert!(!kit.core.no_room(kit.env), "a moment without room is ordinary");
+    assert_eq!(kit.core.wake_at(), Some(kit.env.now + Duration::from_secs(5)));
+    kit.pass(5);
+    assert!(kit.core.no_room(kit.env));
+    assert_eq!((kit.core.buffered(), kit.core.phase().name), (0, "waiting"));
+    kit.core.relieved(kit.env);
+    kit.wait();
+    assert_eq!(kit.asked(), "watch 10");
+    assert!(kit.notices.iter().any(|n| matches!(n, Notice::Backlog(_))));
+}
+
+#[test]
+fn a_list_may_come_as_the_beginning_of_a_watch() {
+    let end = |rv: u64| {
+        bookmark(rv).replace("\"creationTimestamp\":null", "\"annotations\":{\"k8s.io/initial-events-end\":\"true\"}")
+    };
+    let config = || Config { list: ListMode::WatchList, ..config() };
+    let mut kit = Kit::of("services", config());
+    assert_eq!(kit.asked(), "watch-list");
+    kit.head(200);
+    kit.input(Input::Body((event("ADDED", "b", "u2", 6) + &event("ADDED", "a", "u1", 5)).into()));
+    assert_eq!((kit.written().len(), kit.position()), (2, ""));
+    kit.input(Input::Body((end(10) + &event("MODIFIED", "a", "u1", 11)).into()));
+    assert_eq!((kit.written(), kit.position()), (vec!["u u1@11 before".to_owned()], "11"));
+    assert_eq!((kit.asked().as_str(), kit.phase().as_str()), ("watch-list", "watching"));
+    kit.input(Input::Body(error(410, "Expired").into()));
+    kit.wait();
+    assert_eq!(kit.asked(), "watch-list at least 11");
+    kit.head(200);
+    kit.input(Input::Body((event("ADDED", "b", "u2", 6) + &end(30)).into()));
+    assert_eq!(
+        (kit.written(), kit.gaps()),
+        (vec!["d u1@11 inferred (30)".to_owned(), "t u1@11".to_owned()], vec!["expired 11..".to_owned()])
+    );
+
+    let mut kit = Kit::of("services", config());
+    kit.answer(422, "");
+    kit.wait();
+    assert_eq!(kit.asked(), "list", "where it is refused, page by page");
+    kit.list("10", &[], "");
+    kit.wait();
+    assert_eq!(kit.asked(), "watch 10");
+}
+
+#[test]
+fn a_passing_refusal_is_not_taken_for_a_missing_right() {
+    let mut kit = Kit::watching();
+    kit.answer(403, "");
+    assert_eq!(kit.asked(), "review watch");
+    kit.review(true);
+    assert_eq!(kit.phase(), "waiting: watch was refused (403), and rights were not the reason");
+    kit.wait();
+    assert_eq!(kit.asked(), "watch 10");
+}

@@ -1,0 +1,191 @@
+//! What cannot be read: a stub in its place, and whatever stands behind it goes on (G11).
+
+use super::*;
+
+/// The same line three times behind one version, then the metadata of what stands there.
+fn poisoned(kit: &mut Kit, bad: &str) {
+    for round in 1..=3 {
+        kit.stream(bad);
+        assert!(kit.notices.iter().any(|n| matches!(n, Notice::Undecodable(_))));
+        kit.wait();
+        assert_eq!(kit.asked(), if round < 3 { "watch 10" } else { "peek 10" });
+    }
+}
+
+fn stubs(kit: &Kit) -> Vec<String> {
+    let values = kit.log.iter().filter_map(|r| r.value.clone());
+    let texts = values.map(|v| String::from_utf8(v.to_vec()).expect("UTF-8"));
+    texts.filter_map(|t| Some(t.split_once("\"stub\":")?.1.split_once('}')?.0.to_owned())).collect()
+}
+
+#[test]
+fn behind_three_tries_the_metadata_of_an_unreadable_change_becomes_a_stub_and_the_stream_goes_on() {
+    let good = event("ADDED", "d", "u4", 12);
+    for bad in [
+        "{\"type\":\"ADDED\",\"object\":{\"canary\"\n".to_owned(),
+        event("ADDED", "c", "u3", 11).replace("\"u3\"", "{}"),
+        event("ADDED", "c", "u3", 11).replace("}\n", "} canary\n"),
+        "{\"type\":\"ADDED\",\"object\":{}}\n".to_owned(),
+    ] {
+        let mut kit = Kit::watching();
+        poisoned(&mut kit, &bad);
+        kit.head(200);
+        let partial =
+            event("ADDED", "c", "u3", 11).replace("\"metadata\"", "\"kind\":\"PartialObjectMetadata\",\"metadata\"");
+        kit.input(Input::Body((partial + &good).into()));
+        assert_eq!(stubs(&kit), [format!("{{\"reason\":\"undecodable\",\"bytes\":{}", bad.len() - 1)]);
+        assert_eq!((kit.written().as_slice(), kit.position()), (&["c u3@11".to_owned()][..], "11"));
+        assert!(kit.notices.contains(&Notice::Stubbed("undecodable")));
+        kit.wait();
+        assert_eq!(kit.asked(), "watch 11");
+        kit.stream(&good);
+        assert_eq!((kit.written(), kit.gaps()), (vec!["c u4@12".to_owned()], Vec::new()));
+    }
+}
+
+#[test]
+fn a_line_without_end_becomes_a_stub_too_and_so_does_a_delete() {
+    let mut kit = Kit::watching();
+    poisoned(&mut kit, &"x".repeat(2001));
+    kit.head(200);
+    kit.input(Input::Body(event("DELETED", "a", "u1", 11).into()));
+    assert_eq!(stubs(&kit), ["{\"reason\":\"too_long\",\"bytes\":2001"]);
+    assert_eq!((kit.written(), kit.capture.index.len()), (vec!["d u1@11".to_owned(), "t u1@11".to_owned()], 1));
+}
+
+#[test]
+fn numbers_in_the_place_of_names_are_names() {
+    let mut kit = Kit::watching();
+    let bad = event("MODIFIED", "7", "u7", 11).replace("\"name\":\"7\"", "\"name\":7");
+    poisoned(&mut kit, &bad);
+    kit.head(200);
+    kit.input(Input::Body(bad.into()));
+    assert_eq!(kit.written(), ["r u7@11"]);
+}
+
+#[test]
+fn where_the_metadata_is_not_readable_either_a_list_goes_on_and_a_gap_says_so() {
+    for (status, body) in
+        [(200, "garbled\n".to_owned()), (200, String::new()), (500, String::new()), (200, bookmark(11))]
+    {
+        let mut kit = Kit::watching();
+        poisoned(&mut kit, "garbled\n");
+        kit.head(status);
+        kit.input(Input::Body(body.clone().into()));
+        if kit.request.is_some() {
+            kit.input(Input::End);
+        }
+        kit.wait();
+        assert_eq!(kit.asked(), "list at least 10", "{status} {body}");
+        kit.list("12", &[item("a", "u1", 5), item("b", "u2", 11)], "");
+        assert_eq!(
+            (kit.gaps(), kit.written()),
+            (vec!["unreadable 10..12".to_owned()], vec!["u u2@11 relist before".to_owned()])
+        );
+        kit.wait();
+        assert_eq!(kit.asked(), "watch 12");
+    }
+}
+
+#[test]
+fn a_bad_item_of_a_page_costs_only_itself() {
+    let mut kit = Kit::new();
+    let number = item("7", "u2", 6).replace("\"name\":\"7\"", "\"name\":7");
+    kit.list("10", &[item("a", "u1", 5), number, item("c", "u3", 7)], "");
+    assert_eq!(stubs(&kit).len(), 1);
+    assert_eq!(kit.written(), ["r u1@5 relist snapshot", "r u2@6 relist snapshot", "r u3@7 relist snapshot"]);
+    assert_eq!((kit.gaps().len(), kit.position()), (0, "10"));
+}
+
+#[test]
+fn an_item_without_identity_is_looked_up_in_the_metadata_of_its_page() {
+    let mut kit = Kit::new();
+    kit.list("10", &[item("a", "u1", 5), "{\"metadata\":[]}".into()], "p2");
+    assert_eq!(kit.asked(), "list metadata");
+    kit.list("11", &[item("a", "u1", 5), item("b", "u2", 6)], "elsewhere");
+    assert_eq!((stubs(&kit).len(), kit.asked().as_str()), (1, "list from p2"));
+    assert_eq!(kit.written(), ["r u1@5 relist snapshot", "r u2@6 relist snapshot"]);
+    kit.list("10", &[item("c", "u3", 7)], "");
+    assert_eq!((kit.gaps().len(), kit.position()), (0, "10"));
+}
+
+#[test]
+fn what_has_no_identity_anywhere_is_a_gap_and_nobody_is_taken_for_dead_because_of_it() {
+    for metadata_fails in [true, false] {
+        let mut kit = Kit::watching();
+        kit.stream(&error(410, "Expired"));
+        kit.wait();
+        kit.list("30", &[item("a", "u1", 5), "7".into()], "");
+        assert_eq!(kit.asked(), "list at least 10 metadata");
+        if metadata_fails {
+            kit.answer(500, "");
+        } else {
+            kit.list("30", &[item("a", "u1", 5), "7".into()], "");
+        }
+        assert_eq!((kit.written().len(), kit.position(), kit.capture.index.len()), (0, "30", 2));
+        assert_eq!(kit.gaps(), ["expired 10..30", "unreadable 10..30 deletes unknown"]);
+        kit.wait();
+        kit.stream(&bookmark(31));
+        assert!(kit.wait() >= Duration::from_secs(60), "a later list tells");
+        kit.wait();
+        assert_eq!(kit.asked(), "list at least 31");
+        kit.list("40", &[item("a", "u1", 5)], "");
+        assert_eq!(kit.written(), ["d u2@6 inferred (40)", "t u2@6"]);
+    }
+}
+
+#[test]
+fn a_page_that_is_never_readable_is_replaced_by_its_metadata() {
+    let mut kit = Kit::of("services", Config { page_size: 40, ..config() });
+    let mut limits = Vec::new();
+    for _ in 0..4 {
+        let Some(Verb::List { limit, metadata_only: false, .. }) = kit.request.clone().map(|r| r.verb) else {
+            panic!("{}", kit.asked())
+        };
+        limits.push(limit);
+        kit.answer(200, "no JSON");
+        assert_eq!(kit.phase(), "waiting: a list page cannot be read: not a JSON object at byte 2");
+        kit.wait();
+    }
+    assert_eq!((limits.as_slice(), kit.asked().as_str()), (&[40, 40, 20, 20][..], "list metadata"));
+    kit.list("10", &[item("a", "u1", 5), item("b", "u2", 6)], "p2");
+    assert_eq!((stubs(&kit).len(), kit.asked().as_str()), (2, "list from p2"));
+    kit.list("10", &[item("c", "u3", 7)], "");
+    assert_eq!((kit.written().len(), kit.position()), (3, "10"));
+}
+
+#[test]
+fn a_page_that_is_too_large_is_asked_for_in_smaller_pieces_and_they_grow_again() {
+    let mut kit = Kit::of("services", Config { page_size: 8, ..config() });
+    let limit = |kit: &Kit| match kit.request.as_ref().map(|r| &r.verb) {
+        Some(Verb::List { limit, .. }) => *limit,
+        _ => panic!("{}", kit.asked()),
+    };
+    let mut limits = vec![limit(&kit)];
+    for _ in 0..2 {
+        kit.head(200);
+        kit.input(Input::Body(Bytes::from(vec![b' '; 4001])));
+        kit.wait();
+        limits.push(limit(&kit));
+    }
+    kit.list("10", &[item("a", "u1", 5)], "p2");
+    limits.push(limit(&kit));
+    assert_eq!(limits[0], 8);
+    assert!(limits[2] < limits[1] && limits[1] < 8 && limits[3] > limits[2], "{limits:?}");
+}
+
+#[test]
+fn a_byte_that_is_no_text_costs_its_object_and_no_other() {
+    let mut kit = Kit::new();
+    let mut body = page("10", &[item("a", "u1", 5), item("b", "u2", 6)], "").into_bytes();
+    let at = body.windows(7).position(|w| w == b"\"v\":6}}").expect("there");
+    body[at + 1] = 0xff;
+    for _ in 0..2 {
+        kit.head(200);
+        kit.input(Input::Body(body.clone().into()));
+        kit.input(Input::End);
+        kit.wait();
+    }
+    assert_eq!(stubs(&kit).len(), 1);
+    assert_eq!((kit.written().len(), kit.position()), (2, "10"));
+}
