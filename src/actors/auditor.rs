@@ -25,6 +25,9 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
 
+/// Has the watcher of a target list again and write these objects anew.
+pub type Resync = Box<dyn Fn(&Target, Vec<Name>) + Send + Sync>;
+
 /// What the wiring lends.
 pub struct Lent {
     /// The API server.
@@ -38,7 +41,7 @@ pub struct Lent {
     /// Lists at a time, shared with the watchers.
     pub snapshots: Arc<Semaphore>,
     /// Makes a watcher list again, and write these objects anew.
-    pub resync: Box<dyn Fn(&Target, Vec<Name>) + Send + Sync>,
+    pub resync: Resync,
     /// Metrics.
     pub metrics: Arc<Metrics>,
     /// Between two light audits.
