@@ -10,7 +10,7 @@ use super::rt::{self, Context, Worker};
 use crate::domain::envelope::Writer;
 use crate::domain::index::{Before, Name};
 use crate::domain::lane::Lane;
-use crate::domain::redact::Redactor;
+use crate::domain::redact::{HOSTILE, Redactor};
 use crate::domain::rv::Rv;
 use crate::domain::target::Target;
 use crate::domain::watch::{Action, Capture, Config, Env, Notice, WatchCore};
@@ -197,7 +197,7 @@ impl Watcher {
     fn count(&mut self) {
         let (metrics, row) = (&self.lent.metrics, &self.lent.row);
         let kind = self.lent.target.kind.id();
-        let (mut received, mut filtered, mut inferred) = (0, 0, 0);
+        let (mut received, mut filtered, mut inferred, mut hostile) = (0, 0, 0, 0);
         for notice in self.core.notices() {
             match notice {
                 Notice::Received => received += 1,
@@ -212,6 +212,7 @@ impl Watcher {
                     tracing::warn!(watcher = self.lent.target.id(), what, "the API server sent something unreadable");
                 }
                 Notice::Stubbed(reason) => {
+                    hostile += u64::from(reason == HOSTILE);
                     metrics.stubs.get_or_create(&KindReason { kind: kind.clone(), reason: reason.into() }).inc();
                 }
                 Notice::MassDeletion { missing, known } => tracing::warn!(
@@ -220,6 +221,17 @@ impl Watcher {
                     known,
                     "more than half of the kind is missing from a list; asking again before believing it"
                 ),
+            }
+        }
+        if hostile > 0 {
+            metrics.hostile_frames.get_or_create(&KindLabel { kind: kind.clone() }).inc_by(hostile);
+            if let Some(frames) = row.alarm(hostile) {
+                tracing::error!(
+                    watcher = self.lent.target.id(),
+                    frames,
+                    "the API server sends whole objects where only metadata is asked for: they are refused, and only their \
+                     identity is kept. Find out who answers in its name (docs/REDACTION.md)"
+                );
             }
         }
         if received > 0 {

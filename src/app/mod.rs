@@ -9,6 +9,7 @@ mod ends;
 mod wiring;
 
 use crate::actors::rt::{self, Arbiters, SupervisorHandle};
+use crate::domain::redact::Policy;
 use crate::domain::topic::TopicSpec;
 use crate::http;
 use crate::http::live::Beats;
@@ -83,6 +84,7 @@ struct Shared {
     topics: Arc<OnceLock<Vec<TopicSpec>>>,
     life: http::LifeFeed,
     end: mpsc::UnboundedSender<End>,
+    policy: Arc<Policy>,
 }
 
 /// A running process. Dropping it ends it as [`Running::shutdown`] does.
@@ -186,6 +188,11 @@ fn launch(
     // Two workers: sockets on one side, HTTP on the other, on the smallest machine that runs this.
     let io = rt::io_runtime(2).map_err(|e| system("the runtime cannot be started", e))?;
     let (end, mut ended) = mpsc::unbounded_channel();
+    // Before anybody is spoken to: without its key nothing may leave under that policy.
+    let policy = Arc::new(settings.policy().map_err(StartError::Refused)?);
+    if let Some(warning) = settings.key_file_warning() {
+        tracing::warn!("{warning}");
+    }
     let shared = Shared {
         board: Arc::new(Board::default()),
         metrics: Arc::new(Metrics::default()),
@@ -196,6 +203,7 @@ fn launch(
         topics: Arc::default(),
         life: http::LifeFeed::default(),
         end,
+        policy,
     };
     shared.board.set_state("connecting");
     let faces = http::Faces {

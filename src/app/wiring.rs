@@ -24,7 +24,7 @@ use crate::domain::checkpoint::Checkpoint;
 use crate::domain::envelope::Writer;
 use crate::domain::kind::Kind;
 use crate::domain::lane::{Lane, Limits};
-use crate::domain::redact::{Policy, Redactor};
+use crate::domain::redact::Redactor;
 use crate::domain::restart::{Backoff, Intensity};
 use crate::domain::rv::Rv;
 use crate::domain::target::Target;
@@ -171,12 +171,7 @@ pub(super) fn wire(
         snapshots: snapshots.clone(),
         deadlines: Deadlines::default(),
     };
-    let policy = Arc::new(Policy {
-        env_allow: settings.redaction.env_allow.clone(),
-        annotations_deny: settings.redaction.annotations_deny.clone(),
-        secret_annotations_allow: settings.redaction.secret_annotations_allow.clone(),
-        configmap_full_namespaces: settings.redaction.configmaps.full_namespaces.clone(),
-    });
+    let policy = &shared.policy;
     let mut watch = Group::one_for_one("watch").intensity(intensity).backoff(backoff).stop_together();
     let (mut rows, mut addresses) = (Vec::new(), Vec::new());
     let same_kind = |kind: &Kind| targets.iter().filter(|t| t.kind == *kind).count();

@@ -1,7 +1,7 @@
 //! A real API server, through `kube`'s client.
 
 use super::{ApiServer, Response};
-use crate::domain::kind::{Content, Kind};
+use crate::domain::kind::Kind;
 use crate::domain::target::Target;
 use crate::domain::watch::{Request, Verb};
 use futures_util::StreamExt as _;
@@ -195,7 +195,7 @@ impl ApiServer for Cluster {
 
 fn http_request(target: &Target, request: &Request) -> Result<http::Request<Vec<u8>>, kube::core::request::Error> {
     let base = kube::core::Request::new(target.kind.path(target.namespace.as_deref()));
-    let metadata = target.kind.content() == Content::Metadata;
+    let metadata = request.metadata_only;
     match &request.verb {
         Verb::List { limit, next, at_least } => {
             let mut params = ListParams::default().limit(*limit);

@@ -104,6 +104,7 @@ pub struct Metrics {
     pub store_bytes: Family<KindLabel, Gauge>,
     pub actor_restarts: Family<ActorReason, Counter>,
     pub stubs: Family<KindReason, Counter>,
+    pub hostile_frames: Family<KindLabel, Counter>,
 }
 
 impl Default for Metrics {
@@ -126,6 +127,7 @@ impl Default for Metrics {
             store_bytes: Family::default(),
             actor_restarts: Family::default(),
             stubs: Family::default(),
+            hostile_frames: Family::default(),
         };
         let r = &mut registry;
         r.register("changes", "Changes by what became of them", metrics.changes.clone());
@@ -146,6 +148,11 @@ impl Default for Metrics {
         r.register("store_bytes", "Compressed bytes in the store", metrics.store_bytes.clone());
         r.register("actor_restarts", "Actors restarted", metrics.actor_restarts.clone());
         r.register("stubs", "Objects represented by their identity alone, by reason", metrics.stubs.clone());
+        r.register(
+            "hostile_frames",
+            "Whole objects that the API server sent where only metadata was asked for; refused",
+            metrics.hostile_frames.clone(),
+        );
         let build: Family<Build, Gauge> = Family::default();
         build.get_or_create(&Build { version: env!("CARGO_PKG_VERSION").into() }).set(1);
         r.register("build_info", "Version of the running build", build);

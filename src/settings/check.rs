@@ -136,10 +136,22 @@ impl Check<'_> {
     }
 
     fn redaction(&mut self) {
-        for name in &self.settings.redaction.configmaps.full_namespaces {
+        let redaction = &self.settings.redaction;
+        for name in &redaction.configmaps.full_namespaces {
             if !is_dns_label(name) {
                 self.fault(&["redaction", "configmaps", "full_namespaces", name], NOT_A_NAMESPACE, None);
             }
+        }
+        for fault in self.settings.policy_without_key().faults() {
+            let message = match &fault.pointer {
+                Some(pointer) => format!("{pointer:?}: {}", fault.why),
+                None => fault.why.clone(),
+            };
+            self.fault(&["redaction", "rules", &fault.kind, fault.list], &message, None);
+        }
+        if let (Some(id), None) = (&redaction.hmac_key_id, &redaction.hmac_key_file) {
+            let message = format!("{id:?} names a key that is not there");
+            self.fault(&["redaction", "hmac_key_id"], &message, Some("set redaction.hmac_key_file"));
         }
     }
 

@@ -18,6 +18,7 @@ mod load;
 mod merge;
 mod model;
 mod problem;
+mod redaction;
 mod shape;
 mod tree;
 mod units;
@@ -26,11 +27,12 @@ pub use kafka::{KafkaSettings, TopicCreation, TopicSettings, TopicsSettings};
 pub use layer::{FlagOverride, Sources};
 pub use load::{InForce, Provenance};
 pub use model::{
-    ChaosSettings, ClusterMode, ClusterSettings, ConfigMapRedaction, EmbeddedSettings, EmbeddedSync, HttpSettings,
-    KindSettings, LogEngine, LogFormat, LogSettings, ObserveSettings, PublisherSettings, RedactionSettings,
-    SandboxSettings, SandboxWorkload, Scope, Settings, StoreSettings, SupervisionSettings, WatchSettings,
+    ChaosSettings, ClusterMode, ClusterSettings, EmbeddedSettings, EmbeddedSync, HttpSettings, KindSettings, LogEngine,
+    LogFormat, LogSettings, ObserveSettings, PublisherSettings, SandboxSettings, SandboxWorkload, Scope, Settings,
+    StoreSettings, SupervisionSettings, WatchSettings,
 };
 pub use problem::{Origin, Problem, SettingsError};
+pub use redaction::{ConfigMapRedaction, RedactionSettings, RuleSettings};
 pub use tree::{dotted, quoted_if_needed};
 pub use units::{PassThrough, REDACTED, Secret};
 

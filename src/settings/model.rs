@@ -11,6 +11,7 @@ use crate::domain::kind::Kind;
 use serde::{Deserialize, Serialize};
 
 use super::kafka::{KafkaSettings, TopicsSettings};
+use super::redaction::RedactionSettings;
 use super::units::{bytes, duration, listen, name_set, unset_when_empty};
 
 /// Everything that can be configured, of one process.
@@ -160,30 +161,6 @@ impl WatchSettings {
     pub fn enabled_kinds(&self) -> impl Iterator<Item = &'static str> {
         self.kinds().into_iter().filter(|(_, kind)| kind.enabled).map(|(plural, _)| plural)
     }
-}
-
-/// `[redaction]`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct RedactionSettings {
-    /// Names of environment variables whose literal value is kept.
-    #[serde(with = "name_set")]
-    pub env_allow: BTreeSet<String>,
-    /// Annotations to drop besides the last-applied family, which the redactor always drops.
-    #[serde(with = "name_set")]
-    pub annotations_deny: BTreeSet<String>,
-    /// Annotations of Secrets to keep.
-    #[serde(with = "name_set")]
-    pub secret_annotations_allow: BTreeSet<String>,
-    /// `[redaction.configmaps]`
-    pub configmaps: ConfigMapRedaction,
-}
-
-/// `[redaction.configmaps]`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ConfigMapRedaction {
-    /// Namespaces whose ConfigMaps keep their values.
-    #[serde(with = "name_set")]
-    pub full_namespaces: BTreeSet<String>,
 }
 
 /// `[log]`

@@ -189,6 +189,16 @@ impl WatchCore {
 
     /// Begins, or goes on after a wait that is over.
     pub fn tick(&mut self, capture: &Capture, env: Env) {
+        let is_due = match &self.state {
+            State::Start => true,
+            State::Waiting { until, .. } => *until <= env.now,
+            _ => false,
+        };
+        if let Some(fault) = self.redactor.fault().filter(|_| is_due) {
+            let reason = fault.to_string();
+            let delay = self.park.next(env.chance).max(Duration::from_secs(60));
+            return self.wait(delay, self.again(), true, reason, env);
+        }
         match &self.state {
             State::Start if capture.position.is_empty() => self.list("first", None, capture),
             State::Start => self.watch(capture, env),
@@ -250,7 +260,8 @@ impl WatchCore {
 
     fn send(&mut self, verb: Verb) {
         self.request += 1;
-        self.actions.push(Action::Send(Request { id: self.request, verb }));
+        let metadata_only = self.redactor.metadata_only();
+        self.actions.push(Action::Send(Request { id: self.request, verb, metadata_only }));
     }
 
     fn list(&mut self, reason: &'static str, suspects: Option<Suspects>, capture: &Capture) {

@@ -206,10 +206,10 @@ impl World {
         for action in p.core.actions() {
             p.answering = match action {
                 Action::Close => None,
-                Action::Send(Request { id, verb: Verb::Watch { rv, .. } }) => {
+                Action::Send(Request { id, verb: Verb::Watch { rv, .. }, .. }) => {
                     Some((id, Answering::Watch { cursor: version(&rv), headed: false }))
                 }
-                Action::Send(Request { id, verb: Verb::List { limit, next, at_least } }) => {
+                Action::Send(Request { id, verb: Verb::List { limit, next, at_least }, .. }) => {
                     let (at, from) = match next.as_deref().and_then(|token| token.split_once('/')) {
                         Some((at, from)) => (at.parse().expect("our token"), from.parse().expect("our token")),
                         None => {
