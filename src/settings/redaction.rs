@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::redact::{MacKey, PointerRules, Policy};
+use crate::domain::pattern::Pattern;
+use crate::domain::redact::{Level, MacKey, PointerRules, Policy};
 
 use super::Settings;
 use super::units::{name_set, unset_when_empty};
@@ -62,9 +63,15 @@ impl Settings {
     /// What may leave, without the key: for what needs to know the rules only.
     pub fn policy_without_key(&self) -> Policy {
         let redaction = &self.redaction;
-        let rules = redaction.rules.iter().map(|(kind, rules)| {
-            (kind.clone(), PointerRules { redact: rules.redact.clone(), keep: rules.keep.clone() })
+        // After loading, every name and every policy can be understood.
+        let rules = redaction.rules.iter().filter_map(|(kind, rules)| {
+            let pointers = PointerRules { redact: rules.redact.clone(), keep: rules.keep.clone() };
+            Some((Pattern::parse(kind).ok()?, pointers))
         });
+        let tables = self.watch.kinds();
+        let levels = tables
+            .iter()
+            .filter_map(|(kind, table)| Some((Pattern::parse(kind).ok()?, Level::parse(table.policy.as_deref()?)?)));
         Policy {
             env_allow: redaction.env_allow.clone(),
             annotations_allow: redaction.annotations_allow.clone(),
@@ -73,6 +80,7 @@ impl Settings {
             configmap_full_namespaces: redaction.configmaps.full_namespaces.clone(),
             scrub: redaction.scrub,
             rules: rules.collect(),
+            levels: levels.collect(),
             ..Policy::default()
         }
     }

@@ -5,6 +5,7 @@ use super::pointer::{Plan, Pointer};
 use super::standing::{self, Members};
 use crate::domain::cut::{Keys, NOWHERE, Place, Verdict};
 use crate::domain::kind::{Content, Kind};
+use crate::domain::pattern::Pattern;
 use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -57,10 +58,10 @@ pub struct Policy {
     pub configmap_full_namespaces: BTreeSet<String>,
     /// Whether command lines and messages are searched for credentials.
     pub scrub: bool,
-    /// By kind id.
-    pub levels: BTreeMap<String, Level>,
-    /// By kind id.
-    pub rules: BTreeMap<String, PointerRules>,
+    /// How much is taken; the most specific that speaks of a kind decides.
+    pub levels: BTreeMap<Pattern, Level>,
+    /// Rules by pointer; all that speak of a kind count.
+    pub rules: BTreeMap<Pattern, PointerRules>,
     /// The key of the hashes that stand for redacted values.
     pub key: Option<MacKey>,
 }
@@ -85,7 +86,7 @@ impl Default for Policy {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("redaction.rules.{kind:?}.{list}{}: {why}", pointer.as_ref().map_or_else(String::new, |p| format!(" {p:?}")))]
 pub struct RuleFault {
-    /// Kind id.
+    /// The kind or kinds that the rules are for.
     pub kind: String,
     /// `redact` or `keep`.
     pub list: &'static str,
@@ -110,6 +111,22 @@ fn is_secrets(kind: &Kind) -> bool {
     kind.group().is_empty() && kind.plural() == "secrets"
 }
 
+fn plan(id: &str, rules: &PointerRules) -> Result<Option<Plan>, RuleFault> {
+    if rules.redact.is_empty() && rules.keep.is_empty() {
+        return Ok(None);
+    }
+    let fault = |list, pointer, why| RuleFault { kind: id.to_owned(), list, pointer, why };
+    if let Some(keep) = rules.keep.first().filter(|_| id == "secrets") {
+        let why = "of Secrets only metadata is read: nothing else can be kept".to_owned();
+        return Err(fault("keep", Some(keep.clone()), why));
+    }
+    let read = |list, texts: &[String]| -> Result<Vec<Pointer>, RuleFault> {
+        texts.iter().map(|text| Pointer::parse(text).map_err(|why| fault(list, Some(text.clone()), why))).collect()
+    };
+    let (redact, keep) = (read("redact", &rules.redact)?, read("keep", &rules.keep)?);
+    Plan::compile(&redact, &keep).map(Some).map_err(|why| fault("redact", None, why))
+}
+
 impl Policy {
     /// Whether only the metadata of the kind's objects is ever requested.
     pub fn metadata_only(&self, kind: &Kind) -> bool {
@@ -120,7 +137,7 @@ impl Policy {
         if is_secrets(kind) || (kind.is_builtin() && kind.content() == Content::Metadata) {
             return Effective::Secret;
         }
-        match (self.levels.get(&kind.id()), standing::of(kind)) {
+        match (self.level(kind), standing::of(kind)) {
             (Some(Level::Metadata), _) => Effective::Metadata,
             (Some(Level::Keys), _) => Effective::Keys,
             (_, Some(_)) => Effective::Known,
@@ -129,33 +146,30 @@ impl Policy {
         }
     }
 
-    /// Every rule that cannot be obeyed, of all kinds.
-    pub fn faults(&self) -> Vec<RuleFault> {
-        self.rules.keys().filter_map(|id| self.plan(id).err()).collect()
+    fn level(&self, kind: &Kind) -> Option<Level> {
+        let speaks = |(pattern, _): &(&Pattern, &Level)| pattern.matches(kind.group(), kind.plural());
+        self.levels.iter().rev().find(speaks).map(|(_, level)| *level)
     }
 
-    fn plan(&self, id: &str) -> Result<Option<Plan>, RuleFault> {
-        let Some(rules) = self.rules.get(id).filter(|r| !(r.redact.is_empty() && r.keep.is_empty())) else {
-            return Ok(None);
-        };
-        let fault = |list, pointer, why| RuleFault { kind: id.to_owned(), list, pointer, why };
-        if let Some(keep) = rules.keep.first().filter(|_| id == "secrets") {
-            return Err(fault(
-                "keep",
-                Some(keep.clone()),
-                "of Secrets only metadata is read: nothing else can be kept".into(),
-            ));
+    /// The rules of all patterns that speak of a kind.
+    fn rules_of(&self, kind: &Kind) -> PointerRules {
+        let mut all = PointerRules::default();
+        for (_, rules) in self.rules.iter().filter(|(pattern, _)| pattern.matches(kind.group(), kind.plural())) {
+            all.redact.extend(rules.redact.iter().cloned());
+            all.keep.extend(rules.keep.iter().cloned());
         }
-        let read = |list, texts: &[String]| -> Result<Vec<Pointer>, RuleFault> {
-            texts.iter().map(|text| Pointer::parse(text).map_err(|why| fault(list, Some(text.clone()), why))).collect()
-        };
-        let (redact, keep) = (read("redact", &rules.redact)?, read("keep", &rules.keep)?);
-        Plan::compile(&redact, &keep).map(Some).map_err(|why| fault("redact", None, why))
+        all
+    }
+
+    /// Every rule that cannot be obeyed, of all kinds. Rules of several patterns that only together contradict each other
+    /// show in the [`super::Redactor`] of their kind.
+    pub fn faults(&self) -> Vec<RuleFault> {
+        self.rules.iter().filter_map(|(pattern, rules)| plan(&pattern.to_string(), rules).err()).collect()
     }
 
     /// The rules of a kind, ready to be applied.
     pub(super) fn compile(self: &Arc<Self>, kind: &Kind) -> Result<Compiled, RuleFault> {
-        let plan = self.plan(&kind.id())?;
+        let plan = plan(&kind.id(), &self.rules_of(kind))?;
         let effective = self.effective(kind);
         let top = match effective {
             Effective::Secret | Effective::Metadata => standing::metadata_only,
@@ -164,7 +178,7 @@ impl Policy {
             Effective::Deep => standing::deep,
             Effective::Known => standing::of(kind).unwrap_or(standing::masked),
         };
-        let all_values = self.levels.get(&kind.id()) == Some(&Level::Full);
+        let all_values = self.level(kind) == Some(Level::Full);
         let keys = KindKeys { policy: self.clone(), secret: effective == Effective::Secret, all_values, plan };
         Ok(Compiled { top, metadata_only: self.metadata_only(kind), keys })
     }
@@ -182,7 +196,7 @@ impl Policy {
         } else {
             part("annotations_allow", &self.annotations_allow);
             part("annotations_deny", &self.annotations_deny);
-            part("level", &self.levels.get(&kind.id()));
+            part("level", &self.level(kind));
             part("scrub", &self.scrub);
             part("key", &self.key.as_ref().map(MacKey::id));
             if standing::has_pods(kind) {
@@ -192,7 +206,7 @@ impl Policy {
                 part("configmap_full_namespaces", &self.configmap_full_namespaces);
             }
         }
-        let rules = self.rules.get(&kind.id()).cloned().unwrap_or_default();
+        let rules = self.rules_of(kind);
         part("redact", &rules.redact.iter().collect::<BTreeSet<_>>());
         part("keep", &rules.keep.iter().collect::<BTreeSet<_>>());
         hex(&Sha256::digest(text)[..16])

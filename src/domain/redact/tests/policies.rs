@@ -1,6 +1,7 @@
 //! What the settings change: levels, rules by pointer, keyed hashes, annotations, and rules that cannot be obeyed.
 
 use super::*;
+use crate::domain::pattern::Pattern;
 use serde_json::{Value, json};
 
 fn certificates() -> Kind {
@@ -14,11 +15,11 @@ fn kind_of(plural: &str) -> Kind {
 fn rules(kind: &str, redact: &[&str], keep: &[&str]) -> Policy {
     let texts = |texts: &[&str]| texts.iter().map(|t| (*t).to_owned()).collect();
     let rules = PointerRules { redact: texts(redact), keep: texts(keep) };
-    Policy { rules: [(kind.to_owned(), rules)].into(), ..Policy::default() }
+    Policy { rules: [(Pattern::parse(kind).expect("a kind"), rules)].into(), ..Policy::default() }
 }
 
 fn level(kind: &str, level: Level) -> Policy {
-    Policy { levels: [(kind.to_owned(), level)].into(), ..Policy::default() }
+    Policy { levels: [(Pattern::parse(kind).expect("a kind"), level)].into(), ..Policy::default() }
 }
 
 fn redacted(kind: &Kind, policy: Policy, object: &Value) -> Value {
@@ -289,4 +290,30 @@ fn a_document_deeper_than_any_that_people_write_is_hidden_where_it_would_be_sear
         let object = Redactor::new(certificates(), Arc::new(policy)).redact(&raw).expect("it has an identity");
         serde_json::from_slice::<serde::de::IgnoredAny>(&object.get().json).expect("JSON");
     }
+}
+
+#[test]
+fn rules_for_many_kinds_add_up_and_the_most_specific_policy_decides() {
+    let pattern = |text: &str| Pattern::parse(text).expect("a pattern");
+    let texts = |texts: &[&str]| texts.iter().map(|t| (*t).to_owned()).collect();
+    let mut policy = level("*.cert-manager.io", Level::Full);
+    policy.levels.insert(pattern("*"), Level::Metadata);
+    policy.rules.insert(pattern("*"), PointerRules { redact: texts(&["/spec/dnsNames"]), keep: texts(&[]) });
+    policy.rules.insert(
+        pattern("certificates.cert-manager.io"),
+        PointerRules { redact: texts(&["/spec/keystores", "/status", "/data"]), keep: texts(&[]) },
+    );
+    let shown = redacted(&certificates(), policy.clone(), &certificate());
+    assert_eq!(
+        shown["spec"],
+        json!({"dnsNames": "[redacted]", "keystores": "[redacted]", "renew": 3, "isCA": true, "none": null})
+    );
+    assert!(policy.metadata_only(&kind_of("services")) && policy.metadata_only(&kind_of("secrets")));
+    // Each for itself is a rule; together one has no effect: that kind stands still, the others go on.
+    let kept = PointerRules { redact: texts(&[]), keep: texts(&["/spec/dnsNames/0"]) };
+    policy.rules.insert(pattern("certificates.cert-manager.io"), kept);
+    assert_eq!(policy.faults(), []);
+    let policy = Arc::new(policy);
+    assert!(Redactor::new(certificates(), policy.clone()).fault().is_some());
+    assert!(Redactor::new(kind_of("pods"), policy).fault().is_none());
 }
