@@ -7,7 +7,7 @@ use crate::domain::kind::Tracking;
 use crate::domain::record::OutRecord;
 use crate::domain::redact::{self, Identity};
 use crate::domain::rv::Rv;
-use crate::domain::watch::Capture;
+use crate::domain::watch::{Capture, Point};
 use crate::observe::clock;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
@@ -21,9 +21,12 @@ pub fn take_over(lent: &Lent) {
     }
     let kind = &lent.target.kind;
     let mut capture = Capture::default();
-    if let Some(rv) = &lent.resume_from {
-        capture.position = rv.clone();
+    let Point { history_epoch, rv } = lent.resume_from.clone();
+    capture.history_epoch = history_epoch;
+    if !rv.is_empty() {
+        capture.position = rv;
         capture.synced = true;
+        capture.from_checkpoint = true;
     }
     let mut shadowed = Vec::new();
     if kind.tracking() == Tracking::Table {
@@ -37,18 +40,22 @@ pub fn take_over(lent: &Lent) {
             resume_from = %capture.position,
             "taken over from the log"
         );
-        for (at, uid, rv) in restored.live {
-            capture.index.restore_live(at, uid, rv);
+        capture.no_checkpoint = !capture.synced && !restored.live.is_empty();
+        for (at, uid, rv, history_epoch) in restored.live {
+            capture.index.restore_live(at, uid, rv, history_epoch);
         }
-        for (uid, rv) in restored.dead {
-            capture.index.restore_dead(uid, rv);
+        // Where a rewound history has no position yet, the dead are those of the one before: they may live again.
+        for (uid, rv) in restored.dead.into_iter().filter(|_| capture.synced || history_epoch == 0) {
+            capture.index.restore_dead(uid, rv, history_epoch);
         }
         let now = clock::wall_ms();
-        let owed =
-            restored.owed.iter().map(|(at, uid, rv)| lent.writer.tombstone(&at.namespace, &at.name, uid, rv, now));
+        let owed = restored
+            .owed
+            .iter()
+            .map(|(at, uid, rv)| lent.writer.tombstone(&at.namespace, &at.name, uid, rv, history_epoch, now));
         lent.lane.push(owed.collect::<Vec<OutRecord>>(), None);
         for (_, uid, rv) in restored.owed {
-            capture.index.restore_dead(uid, rv);
+            capture.index.restore_dead(uid, rv, history_epoch);
         }
         capture.index.bury(&capture.position.clone());
         shadowed = restored.shadowed;
@@ -77,7 +84,8 @@ pub fn write_again(lent: &Lent, at: &Name) {
     let Some(capture) = slot.as_ref() else { return };
     let now = clock::wall_ms();
     let Some((uid, rv)) = capture.index.live(at) else {
-        lent.lane.push([lent.writer.tombstone(&at.namespace, &at.name, "", &Rv::default(), now)], None);
+        let epoch = capture.history_epoch;
+        lent.lane.push([lent.writer.tombstone(&at.namespace, &at.name, "", &Rv::default(), epoch, now)], None);
         return;
     };
     let recent = lent.overlay.lock().unwrap_or_else(PoisonError::into_inner).get(at, uid, rv);
@@ -87,7 +95,15 @@ pub fn write_again(lent: &Lent, at: &Name) {
     };
     let identity = Identity { namespace: &at.namespace, name: &at.name, uid, rv };
     let object = redact::last_known(&lent.target.kind, &identity, Some(json));
-    let change =
-        Change { op: Op::Read, observed: Observed::Resume, snapshot: false, list_rv: None, before: None, object };
+    let change = Change {
+        op: Op::Read,
+        observed: Observed::Resume,
+        snapshot: false,
+        list_rv: None,
+        inference: None,
+        history_epoch: capture.index.history_epoch(at).unwrap_or(capture.history_epoch),
+        before: None,
+        object,
+    };
     lent.lane.push([lent.writer.record(&change, now)], None);
 }

@@ -13,7 +13,7 @@ use crate::domain::lane::Lane;
 use crate::domain::redact::{HOSTILE, Redactor};
 use crate::domain::rv::Rv;
 use crate::domain::target::Target;
-use crate::domain::watch::{Action, Capture, Config, Env, Notice, WatchCore};
+use crate::domain::watch::{Action, Capture, Config, Env, Notice, Point, WatchCore};
 use crate::kubernetes::driver::{self, Incoming, Order};
 use crate::messages::life::Drained;
 use crate::observe::board::WatcherRow;
@@ -40,7 +40,7 @@ pub struct Lent {
     /// Old versions that are not folded yet.
     pub overlay: Mutex<Overlay>,
     /// The lane.
-    pub lane: Arc<Lane<Rv>>,
+    pub lane: Arc<Lane<Point>>,
     /// Rung by the lane when there is room again or something to send again.
     pub bell: Arc<Notify>,
     /// The board's row.
@@ -57,8 +57,8 @@ pub struct Lent {
     pub store: Arc<Store>,
     /// True once the fold has read our own markers.
     pub folded: watch::Receiver<bool>,
-    /// The checkpoint that the log held at the start.
-    pub resume_from: Option<Rv>,
+    /// The checkpoint that the log held at the start; default where it held none.
+    pub resume_from: Point,
     /// Watchers of the kind that have not taken over from the fold yet.
     pub taken_over: Arc<AtomicUsize>,
     /// The API server and the budgets shared with the other watchers.
@@ -70,7 +70,7 @@ pub struct Lent {
 /// The actor.
 pub struct Watcher {
     lent: Arc<Lent>,
-    pump: Pump<Rv>,
+    pump: Pump<Point>,
     core: WatchCore,
     began: Instant,
     orders: Option<mpsc::UnboundedSender<Order>>,
@@ -147,7 +147,8 @@ impl Watcher {
                 return;
             };
             // One step for whoever comes after us: nothing between these lines can fail.
-            lent.lane.push(std::mem::take(&mut commit.records), commit.position.clone());
+            let point = commit.point(capture);
+            lent.lane.push(std::mem::take(&mut commit.records), point);
             lent.overlay.lock().unwrap_or_else(PoisonError::into_inner).extend(std::mem::take(&mut commit.versions));
             capture.apply(commit);
         }
@@ -201,7 +202,7 @@ impl Watcher {
         for notice in self.core.notices() {
             match notice {
                 Notice::Received => received += 1,
-                Notice::Filtered => filtered += 1,
+                Notice::Filtered(_) => filtered += 1,
                 Notice::Inferred => inferred += 1,
                 Notice::Relist(reason) => {
                     metrics.relists.get_or_create(&KindReason { kind: kind.clone(), reason: reason.into() }).inc();
@@ -211,6 +212,7 @@ impl Watcher {
                     metrics.undecodable.get_or_create(&KindLabel { kind: kind.clone() }).inc();
                     tracing::warn!(watcher = self.lent.target.id(), what, "the API server sent something unreadable");
                 }
+                Notice::Gap(_) | Notice::QuietRelist | Notice::Lie(_) | Notice::Rewound(_) | Notice::Backlog(_) => {}
                 Notice::Stubbed(reason) => {
                     hostile += u64::from(reason == HOSTILE);
                     metrics.stubs.get_or_create(&KindReason { kind: kind.clone(), reason: reason.into() }).inc();
@@ -259,7 +261,7 @@ impl Watcher {
 }
 
 impl Pumping for Watcher {
-    type Point = Rv;
+    type Point = Point;
 
     fn pump(&mut self) -> &mut Pump<Self::Point> {
         &mut self.pump
@@ -326,6 +328,25 @@ impl Handler<Repair> for Watcher {
 
     fn handle(&mut self, repair: Repair, ctx: &mut Context<Self>) {
         super::restore::write_again(&self.lent, &repair.at);
+        self.turn(ctx);
+    }
+}
+
+/// The log does not say what the API server says: list again, and write these anew.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Resync {
+    /// A word from a closed set, for the gap and the metrics.
+    pub reason: &'static str,
+    /// What differs.
+    pub suspects: Vec<Name>,
+}
+
+impl Handler<Resync> for Watcher {
+    type Result = ();
+
+    fn handle(&mut self, resync: Resync, ctx: &mut Context<Self>) {
+        self.core.resync(resync.reason, resync.suspects);
         self.turn(ctx);
     }
 }

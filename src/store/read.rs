@@ -119,8 +119,8 @@ pub struct Page {
 /// What capture takes over at its start.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Restored {
-    /// Live objects: name, uid, version.
-    pub live: Vec<(Name, Arc<str>, Rv)>,
+    /// Live objects: name, uid, version, and the history epoch that it belongs to.
+    pub live: Vec<(Name, Arc<str>, Rv, u64)>,
     /// Deletes without a tombstone: it must be written before anything else is.
     pub owed: Vec<(Name, Arc<str>, Rv)>,
     /// The dead, those with a tombstone owed among them: uid and version of the delete.
@@ -355,7 +355,7 @@ impl Store {
         let ours = |at: &Name| namespace.is_none_or(|namespace| *namespace == *at.namespace);
         let index = table.index();
         let live = index.within(namespace, None);
-        let live = live.map(|(at, row)| ((**at).clone(), row.uid.clone(), row.rv.clone())).collect();
+        let live = live.map(|(at, row)| ((**at).clone(), row.uid.clone(), row.rv.clone(), row.history_epoch)).collect();
         drop(index);
         let ledger = lock(&table.ledger);
         let owed = ledger.owed().filter(|(at, _)| ours(at));
