@@ -181,13 +181,15 @@ impl Check<'_> {
             }
         }
         let watched = self.settings.watch.patterns();
-        for kind in redaction.rules.keys() {
+        for (kind, rules) in &redaction.rules {
+            // The table itself stands on no line of its own.
+            let place = ["redaction", "rules", kind.as_str(), if rules.redact.is_empty() { "keep" } else { "redact" }];
             match Pattern::parse(kind) {
-                Err(why) => self.fault(&["redaction", "rules", kind], &why, None),
+                Err(why) => self.fault(&place, &why, None),
                 // A slip in the name would show what somebody meant to hide.
                 Ok(pattern) if !watched.iter().any(|w| w.includes(&pattern) || pattern.includes(w)) => {
                     let hint = "name a kind as in [watch], or watch it";
-                    self.fault(&["redaction", "rules", kind], "no kind of that name is watched", Some(hint));
+                    self.fault(&place, "no kind of that name is watched", Some(hint));
                 }
                 Ok(_) => {}
             }

@@ -317,3 +317,21 @@ fn rules_for_many_kinds_add_up_and_the_most_specific_policy_decides() {
     assert!(Redactor::new(certificates(), policy.clone()).fault().is_some());
     assert!(Redactor::new(kind_of("pods"), policy).fault().is_none());
 }
+
+#[test]
+fn a_kind_whose_rule_cannot_be_obeyed_is_parked_by_name_and_asks_the_server_for_nothing() {
+    use crate::domain::watch::{Action, Capture, Config, Env, WatchCore};
+    let redactor = Redactor::new(kind_of("pods"), Arc::new(rules("pods", &["spec"], &[])));
+    let mut core = WatchCore::new(Config::default(), redactor, None);
+    for seconds in [1, 2, 700, 5000] {
+        let env = Env { now: std::time::Duration::from_secs(seconds), wall_ms: 0, chance: 0.5 };
+        core.tick(&Capture::default(), env);
+        assert!(!core.actions().iter().any(|action| matches!(action, Action::Send(_))));
+        let phase = core.phase();
+        let reason = phase.reason.expect("a reason");
+        assert!(
+            phase.name == "parked" && reason.contains("redaction.rules") && reason.contains("begins with /"),
+            "{reason}"
+        );
+    }
+}
