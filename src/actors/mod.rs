@@ -1,10 +1,15 @@
 //! The actors: thin carriers between rules (`domain`), adapters (`kubernetes`, `log`) and the store. One file an actor;
 //! how they are kept alive is in [`rt`].
 
+pub mod auditor;
 pub mod checkpoints;
+pub mod following;
+pub mod gaps;
+pub mod gone;
+pub mod kinds;
 pub mod overlay;
 pub mod publisher;
-mod pump;
+pub mod pump;
 pub mod query;
 pub mod restore;
 pub mod rt;

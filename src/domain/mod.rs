@@ -1,8 +1,11 @@
 //! Pure rules: no clock, no randomness, no socket, no actor. Time and chance come in as arguments.
 
 pub mod ack;
+pub mod audit;
+pub mod budget;
 pub mod checkpoint;
 pub mod cut;
+pub mod discovery;
 pub mod envelope;
 pub mod fold;
 pub mod gap;
@@ -16,6 +19,7 @@ pub mod record;
 pub mod redact;
 pub mod replace;
 pub mod restart;
+pub mod roster;
 pub mod rv;
 pub mod selector;
 pub mod target;

@@ -5,10 +5,11 @@
 //! stuck part is reported and not waited for. Runs on the shared runtime; a handler that hangs hangs alone.
 //!
 //! One file a subject: [`ops`] probes and metrics, `objects` and `watch` the state, `process` the pipeline and the
-//! actors, `topics` and [`records`] the log, `page` what a browser shows and `multiplex` the one stream that it lives on
+//! actors, [`gaps`] what is missing, `topics` and [`records`] the log, `page` what a browser shows and `multiplex` the one stream that it lives on
 //! ([`live`] is about the process being alive). `params` is how a query string is read, [`problem`] how an error looks,
 //! `guard` what a browser may not do, [`serve`] the listeners.
 
+pub mod gaps;
 mod guard;
 mod life;
 pub mod live;
@@ -30,7 +31,6 @@ pub use process::{Done, Version};
 pub use serve::{HttpError, bind, serve};
 pub use streams::StreamLimit;
 
-use crate::domain::topic::TopicSpec;
 use crate::log::Log;
 use crate::messages::client::StateClient;
 use crate::messages::control::ActorControl;
@@ -61,7 +61,7 @@ pub struct Faces {
     /// What happens to the actors.
     pub life: LifeFeed,
     /// Our topics as they should be, once they are known.
-    pub topics: Arc<OnceLock<Vec<TopicSpec>>>,
+    pub topics: Arc<topics::TopicTable>,
     /// `chaos.enabled`: whether actors may be killed and restarted by hand.
     pub chaos: bool,
     /// Bounds the streams that are open at once.
@@ -94,6 +94,7 @@ pub fn api_router(faces: Faces) -> Router {
         .route("/api/v1/actors/{*call}", post(process::control))
         .route("/api/v1/topics", get(topics::list))
         .route("/api/v1/topics/{topic}/records", get(records::read))
+        .route("/api/v1/gaps", get(gaps::list))
         .route("/api/v1/version", get(process::version))
         .fallback(problem::no_such_path)
         .method_not_allowed_fallback(problem::no_such_method)

@@ -1,11 +1,14 @@
 //! The board: one row a watcher, one for the log, one for the fold. Written by actors, read by HTTP without asking anyone.
 
-use crate::domain::lane::{Lane, Usage};
+use crate::domain::gap::Lasting;
+use crate::domain::lane::{Account, Lane, Usage};
 use crate::domain::target::Target;
 use crate::domain::watch::Point;
 use crate::observe::clock;
 use crate::observe::freshness::{Freshness, FreshnessView};
+use crate::observe::gaps::Gaps;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -27,6 +30,7 @@ pub struct WatcherRow {
     trouble: Mutex<Trouble>,
     /// Whole objects that came where only metadata was asked for, and when that was said last (ms since 1970).
     hostile: Mutex<(u64, i64)>,
+    audit: Mutex<Option<AuditView>>,
 }
 
 #[derive(Default)]
@@ -48,6 +52,7 @@ impl WatcherRow {
             phase: Mutex::new(("start".into(), None)),
             trouble: Mutex::default(),
             hostile: Mutex::default(),
+            audit: Mutex::default(),
         })
     }
 
@@ -88,6 +93,11 @@ impl WatcherRow {
         news
     }
 
+    /// What the last full audit found.
+    pub fn set_audit(&self, audit: AuditView) {
+        *self.audit.lock().unwrap_or_else(PoisonError::into_inner) = Some(audit);
+    }
+
     fn show(&self) -> WatcherView {
         let (phase, reason) = self.phase.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let (trouble, last_error) = {
@@ -116,6 +126,14 @@ impl WatcherRow {
             watermark: self.lane.watermark().map(|point| point.rv.as_str().to_owned()),
             trouble,
             last_error,
+            api_version: self.target.kind.api_version(),
+            namespaced: self.target.kind.namespaced(),
+            only: self.target.only.as_deref().map(|only| only.iter().cloned().collect()),
+            label_selector: self.target.selectors.label.as_deref().map(str::to_owned),
+            field_selector: self.target.selectors.field.as_deref().map(str::to_owned),
+            audit: self.audit.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            gaps: 0,
+            last_gap: None,
         }
     }
 }
@@ -137,6 +155,26 @@ pub struct WatcherView {
     pub watermark: Option<String>,
     pub trouble: Option<String>,
     pub last_error: Option<PastError>,
+    pub api_version: String,
+    pub namespaced: bool,
+    pub only: Option<Vec<String>>,
+    pub label_selector: Option<String>,
+    pub field_selector: Option<String>,
+    pub audit: Option<AuditView>,
+    pub gaps: u64,
+    pub last_gap: Option<Lasting>,
+}
+
+/// A full audit, as it is shown.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[allow(missing_docs)]
+pub struct AuditView {
+    pub result: &'static str,
+    pub at_ms: i64,
+    pub objects: usize,
+    pub differences: usize,
+    pub took_ms: u64,
 }
 
 /// The last thing that went wrong, mended or not.
@@ -162,6 +200,26 @@ pub struct LaneView {
     pub nacks: u64,
 }
 
+/// A kind that is named in the settings and is not watched now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ParkedKind {
+    /// As it is named: `certificates.cert-manager.io`, `*.example.com`.
+    pub kind: String,
+    /// Why.
+    pub reason: String,
+    /// What may have been meant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub did_you_mean: Option<String>,
+}
+
+impl std::fmt::Display for ParkedKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.kind, self.reason)?;
+        self.did_you_mean.as_ref().map_or(Ok(()), |meant| write!(f, "; did you mean {meant}?"))
+    }
+}
+
 /// The whole board as it is shown.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -176,7 +234,9 @@ pub struct PipelineView {
     pub writer_epoch: u64,
     pub in_flight: u64,
     pub fold: FreshnessView,
+    pub gaps: u64,
     pub watchers: Vec<WatcherView>,
+    pub parked: Vec<ParkedKind>,
 }
 
 /// The board.
@@ -185,8 +245,10 @@ pub struct Board {
     state: Mutex<String>,
     cluster: Mutex<String>,
     log: Mutex<String>,
-    watchers: RwLock<Vec<Arc<WatcherRow>>>,
-    degraded: Mutex<std::collections::BTreeMap<&'static str, String>>,
+    /// `None` before they are wired; none at all is an answer, too.
+    watchers: RwLock<Option<Vec<Arc<WatcherRow>>>>,
+    parked: Mutex<Vec<ParkedKind>>,
+    degraded: Mutex<BTreeMap<&'static str, String>>,
     /// Our writer epoch; 0 before it is known.
     pub writer_epoch: AtomicU64,
     /// Records handed to the producer and not settled.
@@ -195,6 +257,8 @@ pub struct Board {
     pub folded: AtomicBool,
     /// What the fold reads, and how fresh it is.
     pub fold: Freshness,
+    /// What the log says is missing from it.
+    pub gaps: Gaps,
     was_ready: AtomicBool,
 }
 
@@ -218,14 +282,41 @@ impl Board {
         set(&self.log, log);
     }
 
-    /// Adds the watchers, once.
+    /// Sets the watchers that the process starts with.
     pub fn set_watchers(&self, rows: Vec<Arc<WatcherRow>>) {
-        *self.watchers.write().unwrap_or_else(PoisonError::into_inner) = rows;
+        *self.watchers.write().unwrap_or_else(PoisonError::into_inner) = Some(rows);
+    }
+
+    /// Adds the watcher of a kind that has appeared, in the place of an earlier one of its name.
+    pub fn add_watcher(&self, row: Arc<WatcherRow>) {
+        let mut watchers = self.watchers.write().unwrap_or_else(PoisonError::into_inner);
+        let rows = watchers.get_or_insert_default();
+        rows.retain(|other| other.target.id() != row.target.id());
+        rows.push(row);
+    }
+
+    /// Takes a watcher away.
+    pub fn remove_watcher(&self, id: &str) {
+        let mut watchers = self.watchers.write().unwrap_or_else(PoisonError::into_inner);
+        watchers.get_or_insert_default().retain(|row| row.target.id() != id);
     }
 
     /// The watchers' rows.
     pub fn watchers(&self) -> Vec<Arc<WatcherRow>> {
-        self.watchers.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.watchers.read().unwrap_or_else(PoisonError::into_inner).clone().unwrap_or_default()
+    }
+
+    /// Says which kinds are named and not watched now. They never hold readiness. Gives whether that is news.
+    pub fn set_parked(&self, kinds: Vec<ParkedKind>) -> bool {
+        let mut parked = self.parked.lock().unwrap_or_else(PoisonError::into_inner);
+        let news = *parked != kinds;
+        *parked = kinds;
+        news
+    }
+
+    /// The kinds that are named and not watched now.
+    pub fn parked(&self) -> Vec<ParkedKind> {
+        self.parked.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Says that something is away, or (with `None`) back. Shown as degraded; never unready once ready. Gives whether
@@ -247,11 +338,11 @@ impl Board {
         if !self.folded.load(Ordering::Acquire) {
             missing.push(format!("state: {}", get(&self.state)));
         }
-        let watchers = self.watchers();
-        if watchers.is_empty() {
+        let watchers = self.watchers.read().unwrap_or_else(PoisonError::into_inner).clone();
+        if watchers.is_none() {
             missing.push("watchers: not started".to_owned());
         }
-        for row in &watchers {
+        for row in watchers.iter().flatten() {
             if !row.synced.load(Ordering::Acquire) && !row.parked.load(Ordering::Acquire) {
                 let view = row.show();
                 missing.push(
@@ -288,6 +379,7 @@ impl Board {
                 all.push(format!("{}: {}", view.id, view.reason.unwrap_or_default()));
             }
         }
+        all.extend(self.parked().iter().map(ToString::to_string));
         all
     }
 
@@ -304,7 +396,25 @@ impl Board {
             writer_epoch: self.writer_epoch.load(Ordering::Relaxed),
             in_flight: self.in_flight.load(Ordering::Relaxed),
             fold: self.fold.show(),
-            watchers: self.watchers().iter().map(|row| row.show()).collect(),
+            gaps: self.gaps.count(None),
+            watchers: self.watchers().iter().map(|row| self.show_watcher(row)).collect(),
+            parked: self.parked(),
         }
+    }
+
+    fn show_watcher(&self, row: &WatcherRow) -> WatcherView {
+        let mut view = row.show();
+        let of = Some((view.kind.as_str(), view.namespace.as_deref()));
+        (view.gaps, view.last_gap) = (self.gaps.count(of), self.gaps.last(of));
+        view
+    }
+
+    /// What became of the changes of each kind (G10), in this life of the process.
+    pub fn accounts(&self) -> BTreeMap<String, Account> {
+        let mut accounts: BTreeMap<String, Account> = BTreeMap::new();
+        for row in self.watchers() {
+            accounts.entry(row.target.kind.id()).or_default().add(&row.lane.usage().stats.account);
+        }
+        accounts
     }
 }

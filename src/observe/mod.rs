@@ -5,5 +5,6 @@
 pub mod board;
 pub mod clock;
 pub mod freshness;
+pub mod gaps;
 pub mod logging;
 pub mod metrics;

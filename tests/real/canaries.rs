@@ -43,10 +43,20 @@ fn forms(text: &str) -> Vec<(&'static str, Vec<u8>)> {
     forms
 }
 
-/// The forms of `text` that stand in `bytes`.
+/// The forms of `text` that stand in `bytes`: one pass, since a log at trace is large.
 fn hits(bytes: &[u8], text: &str) -> Vec<&'static str> {
-    let has = |form: &[u8]| bytes.windows(form.len()).any(|w| w[0] == form[0] && w == form);
-    forms(text).into_iter().filter(|(_, form)| has(form)).map(|(name, _)| name).collect()
+    let forms = forms(text);
+    let mut begins = [false; 256];
+    forms.iter().for_each(|(_, form)| begins[usize::from(form[0])] = true);
+    let mut found = Vec::new();
+    for (at, first) in bytes.iter().enumerate() {
+        if begins[usize::from(*first)] {
+            let here = forms.iter().filter(|(_, form)| bytes[at..].starts_with(form)).map(|(name, _)| *name);
+            found.extend(here);
+        }
+    }
+    found.dedup();
+    found
 }
 
 /// A place, and what stands in it.
@@ -56,16 +66,17 @@ struct Place {
 }
 
 /// Every place is clean, and the search would have noticed a canary in it.
-fn assert_clean(places: &mut [Place]) {
+fn assert_clean(places: &[Place]) {
     assert!(places.len() > 12, "{} places", places.len());
     for Place { name, bytes } in places {
         assert_eq!(hits(bytes, CANARY), Vec::<&str>::new(), "in {name}");
-        let length = bytes.len();
+        // Planted where it stands between what is there.
+        let middle = bytes.len() / 2;
+        let around = &bytes[middle.saturating_sub(1000)..(middle + 1000).min(bytes.len())];
         for (form, planted) in forms(CANARY) {
-            let middle = length / 2;
-            bytes.splice(middle..middle, planted.iter().copied());
-            assert!(hits(bytes, CANARY).contains(&form), "a planted {form} canary in {name} is not noticed");
-            bytes.splice(middle..middle + planted.len(), []);
+            let (before, behind) = around.split_at(around.len() / 2);
+            let with = [before, &planted, behind].concat();
+            assert!(hits(&with, CANARY).contains(&form), "a planted {form} canary in {name} is not noticed");
         }
     }
 }
@@ -120,7 +131,7 @@ fn nothing_leaves(parts: &Parts) {
         let place = places.iter().find(|p| p.name.starts_with(seen)).expect("searched");
         assert!(String::from_utf8_lossy(&place.bytes).contains(SHOWN), "{seen} shows what may be seen");
     }
-    assert_clean(&mut places);
+    assert_clean(&places);
 }
 
 /// What is not a Secret and has canaries where values must go.
@@ -348,5 +359,5 @@ fn a_hostile_server_is_refused(parts: &Parts) {
     assert_eq!(log.matches("the API server sends whole objects").count(), 1, "said once a minute");
     places.push(Place { name: "log".into(), bytes: log.into_bytes() });
     places.extend(of_files(&parts.directory().join("hostile")));
-    assert_clean(&mut places);
+    assert_clean(&places);
 }
