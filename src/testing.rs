@@ -1,6 +1,8 @@
 //! Faults on purpose, chosen at run time, so that one build serves the suites and every mutant. Behind feature `testing`,
 //! which no release build has.
 
+pub mod fuzz;
+
 use crate::domain::ack::{AckSink, AckToken, Outcome};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};

@@ -1,6 +1,7 @@
 //! What a watch core notices, as metrics and in words.
 
 use super::watcher::Lent;
+use crate::domain::redact::HOSTILE;
 use crate::domain::watch::Notice;
 use crate::observe::metrics::{KindLabel, KindReason};
 
@@ -10,6 +11,7 @@ pub(super) fn count(lent: &Lent, notices: Vec<Notice>) {
     let (kind, watcher) = (lent.target.kind.id(), lent.target.id());
     let of = |reason: &str| KindReason { kind: kind.clone(), reason: reason.into() };
     let this = KindLabel { kind: kind.clone() };
+    let mut hostile = 0;
     for notice in notices {
         match notice {
             Notice::Received | Notice::Inferred | Notice::Filtered(_) => {}
@@ -40,6 +42,7 @@ pub(super) fn count(lent: &Lent, notices: Vec<Notice>) {
                 tracing::warn!(watcher, what, "the API server sent something unreadable");
             }
             Notice::Stubbed(reason) => {
+                hostile += u64::from(reason == HOSTILE);
                 metrics.stubs.get_or_create(&of(reason)).inc();
             }
             Notice::MassDeletion { missing, known } => tracing::warn!(
@@ -48,6 +51,17 @@ pub(super) fn count(lent: &Lent, notices: Vec<Notice>) {
                 known,
                 "more than half of the kind is missing from a list; asking again before believing it"
             ),
+        }
+    }
+    if hostile > 0 {
+        metrics.hostile_frames.get_or_create(&this).inc_by(hostile);
+        if let Some(frames) = lent.row.alarm(hostile) {
+            tracing::error!(
+                watcher,
+                frames,
+                "the API server sends whole objects where only metadata is asked for: they are refused, and only their \
+                 identity is kept. Find out who answers in its name (docs/REDACTION.md)"
+            );
         }
     }
 }

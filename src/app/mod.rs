@@ -13,6 +13,7 @@ mod watchers;
 mod wiring;
 
 use crate::actors::rt::{self, Arbiters, SupervisorHandle};
+use crate::domain::redact::Policy;
 use crate::http;
 use crate::http::live::Beats;
 use crate::log::Log;
@@ -86,6 +87,7 @@ struct Shared {
     topics: Arc<http::topics::TopicTable>,
     life: http::LifeFeed,
     end: mpsc::UnboundedSender<End>,
+    policy: Arc<Policy>,
 }
 
 /// A running process. Dropping it ends it as [`Running::shutdown`] does.
@@ -189,6 +191,11 @@ fn launch(
     // Two workers: sockets on one side, HTTP on the other, on the smallest machine that runs this.
     let io = rt::io_runtime(2).map_err(|e| system("the runtime cannot be started", e))?;
     let (end, mut ended) = mpsc::unbounded_channel();
+    // Before anybody is spoken to: without its key nothing may leave under that policy.
+    let policy = Arc::new(settings.policy().map_err(StartError::Refused)?);
+    if let Some(warning) = settings.key_file_warning() {
+        tracing::warn!("{warning}");
+    }
     let shared = Shared {
         board: Arc::new(Board::default()),
         metrics: Arc::new(Metrics::default()),
@@ -199,6 +206,7 @@ fn launch(
         topics: Arc::default(),
         life: http::LifeFeed::default(),
         end,
+        policy,
     };
     shared.board.set_state("connecting");
     let faces = http::Faces {

@@ -150,12 +150,7 @@ impl Watchers {
             readers: base.readers,
             supervisor: OnceLock::new(),
             places: (arbiters.place("watch-0"), arbiters.place("watch-1")),
-            policy: Arc::new(Policy {
-                env_allow: settings.redaction.env_allow.clone(),
-                annotations_deny: settings.redaction.annotations_deny.clone(),
-                secret_annotations_allow: settings.redaction.secret_annotations_allow.clone(),
-                configmap_full_namespaces: settings.redaction.configmaps.full_namespaces.clone(),
-            }),
+            policy: shared.policy.clone(),
             snapshots: Arc::new(Semaphore::new(SNAPSHOTS)),
             frame_budgets: frame_budgets(settings, at_start),
             topics: Mutex::new(up.topics.clone()),

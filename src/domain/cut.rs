@@ -4,18 +4,17 @@
 //! source (keys and strings that a rule looks at are written anew, with the escapes they need), so an object in the log
 //! reads as the API server wrote it. A value of another shape than its rule expects is replaced: a rule fails closed.
 
+mod apply;
 mod managers;
+mod notes;
+pub mod scrub;
 #[cfg(test)]
 mod tests;
 
-use managers::{Entry, Lenient};
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::value::RawValue;
 use std::borrow::Cow;
-use std::fmt;
 
-/// What is written in the place of a value that must not leave.
-pub const REDACTED: &str = "\"[redacted]\"";
+pub use apply::Cut;
+pub use notes::{HASH_DIGITS, REDACTED};
 
 /// What happens to a value.
 #[derive(Clone, Copy)]
@@ -24,20 +23,34 @@ pub enum Rule {
     Keep,
     /// Left out, its key too.
     Drop,
-    /// Replaced by [`REDACTED`]; null stays null.
+    /// Replaced by [`REDACTED`], or of a string by its keyed hash; null stays null.
     Redact,
     /// A string replaced by its size: `"[redacted: 12 bytes]"`.
     Size,
     /// As [`Rule::Size`] for a base64 string: the note itself is base64, so that typed readers still decode it.
     SizeBase64,
+    /// Members and elements stay, every scalar below is redacted.
+    Mask,
+    /// As [`Rule::Mask`], and the type and size of each scalar is said.
+    Sized,
+    /// A scalar is kept; anything else is masked.
+    Scalar,
+    /// A text that people read: kept without what looks like a credential.
+    Text,
+    /// The arguments of a command: texts, and a flag may name the next one as its value.
+    Arguments,
     /// An object: the function gives the rule of each member by its key.
     Object(fn(&str) -> Rule),
-    /// An object whose member rules come from a list that is known only at run time (settings): see [`Cutter::keys`].
+    /// An object whose member rules come from a list that is known only at run time (settings): see [`Keys::annotation`].
     Annotations,
     /// An array: the rule of every element.
     Array(&'static Rule),
-    /// An environment variable `{name, value, valueFrom}`: the value stays only if the name is allowed.
+    /// An environment variable or HTTP header `{name, value, valueFrom}`: the value stays only if the name is allowed.
     EnvVar,
+    /// Kept, but for what looks like a part of a pod template wherever it stands.
+    Deep,
+    /// What a member called `env` holds in an unknown document: variables in a list, or as a map.
+    AnyEnv,
     /// A string that is kept and remembered.
     Capture(Field),
     /// As [`Rule::Capture`], but left out.
@@ -52,6 +65,26 @@ pub enum Rule {
     MetadataOnly,
     /// Left out and noted: must not be there at all.
     Forbidden,
+    /// Members and elements are looked at because the settings have a rule below; all others are kept.
+    Walk,
+}
+
+/// A place in the rules of the settings, which are known only at run time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place(pub u16);
+
+/// No rule of the settings stands here or below.
+pub const NOWHERE: Place = Place(0);
+
+/// What the rules of the settings say of a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Verdict {
+    /// It goes.
+    pub redact: bool,
+    /// It stays, where only the default of its kind would redact it.
+    pub keep: bool,
+    /// There is a rule below it.
+    pub below: bool,
 }
 
 /// What a [`Rule::Capture`] remembers.
@@ -103,6 +136,26 @@ pub trait Keys {
     fn env(&self, name: &str) -> bool;
     /// Whether [`Rule::Values`] keeps the values of objects in that namespace.
     fn full_values(&self, namespace: &str) -> bool;
+    /// The keyed hash that stands for a value, where there is a key.
+    fn hash(&self, _value: &[u8]) -> Option<String> {
+        None
+    }
+    /// The id of the key, where there is one.
+    fn key_id(&self) -> Option<&str> {
+        None
+    }
+    /// Whether texts are searched for credentials.
+    fn scrubs(&self) -> bool {
+        true
+    }
+    /// What the settings say of the value at a place.
+    fn verdict(&self, _at: Place) -> Verdict {
+        Verdict::default()
+    }
+    /// The place of a member or an element (by its index).
+    fn step(&self, _at: Place, _key: &str) -> Place {
+        NOWHERE
+    }
 }
 
 /// One cut: the output buffer and what was remembered.
@@ -112,12 +165,14 @@ pub struct Cutter<'k> {
     /// What was remembered.
     pub captured: Captured,
     keys: &'k dyn Keys,
+    /// Values within values that are read apart from the document around them.
+    depth: usize,
 }
 
 impl<'k> Cutter<'k> {
     /// Cuts into an empty buffer of that capacity.
     pub fn new(capacity: usize, keys: &'k dyn Keys) -> Self {
-        Self { out: Vec::with_capacity(capacity), captured: Captured::default(), keys }
+        Self { out: Vec::with_capacity(capacity), captured: Captured::default(), keys, depth: 0 }
     }
 
     fn key(&mut self, first: &mut bool, key: &str) {
@@ -126,6 +181,10 @@ impl<'k> Cutter<'k> {
         }
         write_string(&mut self.out, key);
         self.out.push(b':');
+    }
+
+    fn step(&self, at: Place, key: &str) -> Place {
+        if at == NOWHERE { NOWHERE } else { self.keys.step(at, key) }
     }
 }
 
@@ -138,70 +197,6 @@ pub fn write_string(out: &mut Vec<u8>, text: &str) {
         out.push(b'"');
         out.extend_from_slice(text.as_bytes());
         out.push(b'"');
-    }
-}
-
-/// Applies a rule to the next value of a deserializer. Gives whether anything was written.
-pub struct Cut<'c, 'k> {
-    /// Where it goes.
-    pub cutter: &'c mut Cutter<'k>,
-    /// What to do.
-    pub rule: Rule,
-}
-
-impl<'de> DeserializeSeed<'de> for Cut<'_, '_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<(), D::Error> {
-        match self.rule {
-            Rule::Keep => {
-                let raw = <&RawValue as serde::Deserialize>::deserialize(d)?;
-                self.cutter.out.extend_from_slice(raw.get().as_bytes());
-                Ok(())
-            }
-            Rule::Drop | Rule::Forbidden => {
-                self.cutter.captured.forbidden |= matches!(self.rule, Rule::Forbidden);
-                d.deserialize_ignored_any(IgnoredAny).map(drop)
-            }
-            _ => d.deserialize_any(self),
-        }
-    }
-}
-
-impl Cut<'_, '_> {
-    fn replace(self) {
-        self.cutter.out.extend_from_slice(REDACTED.as_bytes());
-    }
-
-    fn capture(&mut self, field: Field, text: &str) {
-        let c = &mut self.cutter.captured;
-        let slot = match field {
-            Field::Name => &mut c.name,
-            Field::Namespace => &mut c.namespace,
-            Field::Uid => &mut c.uid,
-            Field::ResourceVersion => &mut c.rv,
-            Field::Kind => &mut c.kind,
-        };
-        text.clone_into(slot);
-    }
-
-    fn object<'de, A: MapAccess<'de>>(
-        self,
-        mut map: A,
-        rule_of: &dyn Fn(&Cutter<'_>, &str) -> Rule,
-    ) -> Result<(), A::Error> {
-        let cutter = self.cutter;
-        cutter.out.push(b'{');
-        let mut first = true;
-        while let Some(CowStr(key)) = map.next_key()? {
-            let rule = rule_of(cutter, &key);
-            if !matches!(rule, Rule::Drop | Rule::Forbidden | Rule::CaptureDrop(_) | Rule::Managers) {
-                cutter.key(&mut first, &key);
-            }
-            map.next_value_seed(Cut { cutter, rule })?;
-        }
-        cutter.out.push(b'}');
-        Ok(())
     }
 }
 
@@ -231,161 +226,6 @@ fn metadata_only_rule(key: &str) -> Rule {
         | "ownerReferences"
         | "finalizers" => Rule::Keep,
         _ => Rule::Drop,
-    }
-}
-
-impl<'de> Visitor<'de> for Cut<'_, '_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON value")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        match self.rule {
-            Rule::Object(rule_of) => self.object(map, &|_, key| rule_of(key)),
-            Rule::Metadata => self.object(map, &|_, key| metadata_rule(key)),
-            Rule::MetadataOnly => self.object(map, &|_, key| metadata_only_rule(key)),
-            Rule::Annotations => {
-                self.object(map, &|cutter, key| if cutter.keys.annotation(key) { Rule::Keep } else { Rule::Drop })
-            }
-            Rule::Values(base64) => {
-                // `metadata` precedes `data` in everything an API server writes; where it does not, sizes are cut in.
-                let namespace = &self.cutter.captured.namespace;
-                let full = !namespace.is_empty() && self.cutter.keys.full_values(namespace);
-                self.object(map, &|_, _| match (full, base64) {
-                    (true, _) => Rule::Keep,
-                    (false, true) => Rule::SizeBase64,
-                    (false, false) => Rule::Size,
-                })
-            }
-            Rule::EnvVar => {
-                // `name` precedes `value` in everything an API server writes; where it does not, the value is redacted.
-                let cutter = self.cutter;
-                cutter.out.push(b'{');
-                let (mut first, mut allowed) = (true, false);
-                while let Some(CowStr(key)) = map.next_key()? {
-                    cutter.key(&mut first, &key);
-                    if key == "name" {
-                        let raw: &RawValue = map.next_value()?;
-                        let name = serde_json::from_str::<CowStr<'_>>(raw.get());
-                        allowed = name.as_ref().is_ok_and(|name| cutter.keys.env(&name.0));
-                        let kept = if name.is_ok() { raw.get() } else { REDACTED };
-                        cutter.out.extend_from_slice(kept.as_bytes());
-                    } else {
-                        let rule = if allowed || key == "valueFrom" { Rule::Keep } else { Rule::Redact };
-                        map.next_value_seed(Cut { cutter, rule })?;
-                    }
-                }
-                cutter.out.push(b'}');
-                Ok(())
-            }
-            rule => {
-                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-                if !matches!(rule, Rule::Managers | Rule::CaptureDrop(_)) {
-                    self.replace();
-                }
-                Ok(())
-            }
-        }
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        match self.rule {
-            Rule::Array(rule) => {
-                let cutter = self.cutter;
-                cutter.out.push(b'[');
-                let start = cutter.out.len();
-                loop {
-                    let before = cutter.out.len();
-                    if before > start {
-                        cutter.out.push(b',');
-                    }
-                    if seq.next_element_seed(Cut { cutter, rule: *rule })?.is_none() {
-                        cutter.out.truncate(before);
-                        break;
-                    }
-                }
-                cutter.out.push(b']');
-                Ok(())
-            }
-            Rule::Managers => {
-                while let Some(Lenient(entry)) = seq.next_element::<Lenient<Entry<'_>>>()? {
-                    let newest = self.cutter.captured.manager.as_ref();
-                    // RFC 3339 in UTC to the second, so text order is time order; of equals the later entry wins.
-                    if newest.is_none_or(|m| *entry.time >= *m.time) {
-                        self.cutter.captured.manager = Some(Manager {
-                            manager: entry.manager.into_owned(),
-                            operation: entry.operation.into_owned(),
-                            time: entry.time.into_owned(),
-                        });
-                    }
-                }
-                Ok(())
-            }
-            rule => {
-                while seq.next_element::<IgnoredAny>()?.is_some() {}
-                if !matches!(rule, Rule::CaptureDrop(_)) {
-                    self.replace();
-                }
-                Ok(())
-            }
-        }
-    }
-
-    fn visit_str<E>(mut self, text: &str) -> Result<(), E> {
-        match self.rule {
-            Rule::Capture(field) => {
-                self.capture(field, text);
-                write_string(&mut self.cutter.out, text);
-            }
-            Rule::CaptureDrop(field) => self.capture(field, text),
-            Rule::Managers => {}
-            Rule::Size => {
-                write_string(&mut self.cutter.out, &format!("[redacted: {} bytes]", text.len()));
-            }
-            Rule::SizeBase64 => {
-                use base64::Engine as _;
-                let padding = text.bytes().rev().take_while(|b| *b == b'=').count();
-                let bytes = (text.len() / 4 * 3).saturating_sub(padding.min(2));
-                let note = base64::engine::general_purpose::STANDARD.encode(format!("[redacted: {bytes} bytes]"));
-                write_string(&mut self.cutter.out, &note);
-            }
-            _ => self.replace(),
-        }
-        Ok(())
-    }
-
-    fn visit_unit<E>(self) -> Result<(), E> {
-        if !matches!(self.rule, Rule::CaptureDrop(_) | Rule::Managers) {
-            self.cutter.out.extend_from_slice(b"null");
-        }
-        Ok(())
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
-        self.scalar()
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
-        self.scalar()
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
-        self.scalar()
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
-        self.scalar()
-    }
-}
-
-impl Cut<'_, '_> {
-    fn scalar<E>(self) -> Result<(), E> {
-        if !matches!(self.rule, Rule::CaptureDrop(_) | Rule::Managers) {
-            self.replace();
-        }
-        Ok(())
     }
 }
 

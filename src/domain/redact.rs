@@ -4,17 +4,30 @@
 //! path that forgets redaction does not compile. Fail closed: what does not have the expected shape is replaced or refused.
 //!
 //! - Every kind: `managedFields` (after the newest manager was read) and the last-applied family of annotations go.
-//! - Secrets: metadata only is requested; any other member refuses the frame, whose identity alone is kept.
+//! - Secrets, and kinds with policy `metadata`: nothing else is requested; any other member refuses the frame, whose
+//!   identity alone is kept.
 //! - ConfigMaps: the sizes of values, unless the namespace is listed for full values.
-//! - Pods and everything with a pod template: literal environment values, unless the name is listed.
+//! - Pods and everything with a pod template: literal environment values and headers go, unless the name is listed;
+//!   command lines lose what looks like a credential.
+//! - Kinds that nobody has described: metadata, conditions and keys stay, values go.
+//!
+//! The settings add rules by JSON pointer. docs/REDACTION.md says it for whoever runs this.
 
-use super::cut::{Captured, Cut, Cutter, Field, Keys, Manager, Rule};
-use super::kind::{Content, Kind};
+mod mac;
+mod pointer;
+mod policy;
+mod standing;
+
+use super::cut::{Captured, Cut, Cutter, Manager, Rule};
+use super::kind::Kind;
 use super::rv::Rv;
 use bytes::Bytes;
+use policy::{Compiled, KindKeys};
 use serde::de::DeserializeSeed as _;
-use std::collections::BTreeSet;
 use std::sync::Arc;
+
+pub use mac::{KEY_BYTES_MIN, MacKey};
+pub use policy::{Level, PointerRules, Policy, RuleFault};
 
 /// An object that went through the redactor. Nothing else can make one.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,11 +69,14 @@ impl std::fmt::Debug for Object {
 /// Why an object is represented by its identity alone.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Stub {
-    /// A word from a closed set: `full_object_refused`, `too_large`, `undecodable`, `too_long`.
+    /// A word from a closed set: [`HOSTILE`], `too_large`, `undecodable`, `too_long`.
     pub reason: &'static str,
     /// Size of what was received, in bytes.
     pub bytes: usize,
 }
+
+/// The reason of a stub: the server sent a whole object where only metadata was asked for.
+pub const HOSTILE: &str = "full_object_refused";
 
 /// Why an object could not be taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -79,85 +95,48 @@ pub enum DecodeError {
         /// What came, shortened.
         got: String,
     },
-}
-
-/// Redaction settings.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Policy {
-    /// Environment variables whose literal values stay.
-    pub env_allow: BTreeSet<String>,
-    /// Annotations that go, beside the built-in family.
-    pub annotations_deny: BTreeSet<String>,
-    /// Annotations of Secrets that stay.
-    pub secret_annotations_allow: BTreeSet<String>,
-    /// Namespaces whose ConfigMaps keep their values.
-    pub configmap_full_namespaces: BTreeSet<String>,
-}
-
-/// Annotations that carry copies of whole objects or credentials.
-const ANNOTATIONS_DENIED: &[&str] = &[
-    "kubectl.kubernetes.io/last-applied-configuration",
-    "kapp.k14s.io/original",
-    "objectset.rio.cattle.io/applied",
-    "openshift.io/token-secret.value",
-];
-
-struct PlainKeys(Arc<Policy>);
-
-impl Keys for PlainKeys {
-    fn annotation(&self, key: &str) -> bool {
-        !ANNOTATIONS_DENIED.contains(&key) && !self.0.annotations_deny.contains(key)
-    }
-
-    fn env(&self, name: &str) -> bool {
-        self.0.env_allow.contains(name)
-    }
-
-    fn full_values(&self, namespace: &str) -> bool {
-        self.0.configmap_full_namespaces.contains(namespace)
-    }
-}
-
-struct SecretKeys(Arc<Policy>);
-
-impl Keys for SecretKeys {
-    fn annotation(&self, key: &str) -> bool {
-        self.0.secret_annotations_allow.contains(key)
-    }
-
-    fn env(&self, _: &str) -> bool {
-        false
-    }
-
-    fn full_values(&self, _: &str) -> bool {
-        false
-    }
+    /// A rule of the settings cannot be obeyed: nothing of the kind leaves until it is mended.
+    #[error("a redaction rule of this kind cannot be obeyed")]
+    Rule,
 }
 
 /// Redacts the objects of one kind.
 pub struct Redactor {
     kind: Kind,
-    keys: Box<dyn Keys + Send + Sync>,
+    keys: KindKeys,
     head: String,
     top: fn(&str) -> Rule,
+    metadata_only: bool,
+    fault: Option<RuleFault>,
 }
 
 impl Redactor {
-    /// The redactor of `kind` under `policy`.
+    /// The redactor of `kind` under `policy`. Where a rule of the kind cannot be obeyed, it lets nothing through and
+    /// [`Redactor::fault`] says why.
     pub fn new(kind: Kind, policy: Arc<Policy>) -> Self {
-        let top: fn(&str) -> Rule = match (kind.content(), kind.id().as_str()) {
-            (Content::Metadata, _) => metadata_only,
-            (_, "pods") => pod,
-            (_, "deployments" | "statefulsets") => workload,
-            (_, "configmaps") => configmap,
-            _ => plain,
+        let (compiled, fault) = match policy.compile(&kind) {
+            Ok(compiled) => (compiled, None),
+            Err(fault) => (Compiled::nothing(policy), Some(fault)),
         };
-        let keys: Box<dyn Keys + Send + Sync> = match kind.content() {
-            Content::Metadata => Box::new(SecretKeys(policy)),
-            Content::Full => Box::new(PlainKeys(policy)),
-        };
+        let Compiled { top, metadata_only, keys } = compiled;
+        Self { head: head(&kind), kind, keys, top, metadata_only, fault }
+    }
+
+    /// The same kind reduced to its metadata, whatever its policy: finds out what an object is that cannot be read.
+    pub fn identifying(kind: Kind) -> Self {
         let head = head(&kind);
-        Self { kind, keys, head, top }
+        let Compiled { top, metadata_only, keys } = Compiled::nothing(Arc::default());
+        Self { head, kind, keys, top, metadata_only, fault: None }
+    }
+
+    /// Whether only `PartialObjectMetadata` is to be requested of this kind. Anything more is refused.
+    pub fn metadata_only(&self) -> bool {
+        self.metadata_only
+    }
+
+    /// The rule that cannot be obeyed. As long as there is one nothing of the kind is to be read.
+    pub fn fault(&self) -> Option<&RuleFault> {
+        self.fault.as_ref()
     }
 
     /// The kind this redacts.
@@ -179,21 +158,24 @@ impl Redactor {
     /// A buffer for a source of `size` bytes: with [`Redactor::cut`] and [`Redactor::finish`] an object is redacted in the
     /// middle of another document, so that a watch line is read once.
     pub fn cutter(&self, size: usize) -> Cutter<'_> {
-        Cutter::new(size, &*self.keys)
+        Cutter::new(size, &self.keys)
     }
 
     /// The seed that reads an object into the buffer.
     pub fn cut<'c, 'k>(&self, cutter: &'c mut Cutter<'k>) -> Cut<'c, 'k> {
-        Cut { cutter, rule: Rule::Object(self.top) }
+        Cut { cutter, rule: Rule::Object(self.top), at: self.keys.root() }
     }
 
     /// The redacted object, once it has been read. `size` is the size of its source in bytes.
     pub fn finish(&self, cutter: Cutter<'_>, size: usize) -> Result<Redacted<Object>, DecodeError> {
         let Cutter { mut out, captured, .. } = cutter;
+        if self.fault.is_some() {
+            return Err(DecodeError::Rule);
+        }
         self.check(&captured)?;
         let mut stub = None;
-        if self.kind.content() == Content::Metadata && (captured.forbidden || captured.kind == self.kind.name()) {
-            stub = Some(Stub { reason: "full_object_refused", bytes: size });
+        if self.metadata_only && (captured.forbidden || captured.kind == self.kind.name()) {
+            stub = Some(Stub { reason: HOSTILE, bytes: size });
             out = identity_json(&captured);
         }
         Ok(Redacted(assemble(&self.head, captured, &out, stub)))
@@ -201,7 +183,7 @@ impl Redactor {
 
     fn check(&self, c: &Captured) -> Result<(), DecodeError> {
         let expected = self.kind.name();
-        let partial = self.kind.content() == Content::Metadata && c.kind == "PartialObjectMetadata";
+        let partial = self.metadata_only && c.kind == "PartialObjectMetadata";
         if !c.kind.is_empty() && c.kind != expected && !partial {
             let got = c.kind.chars().take(64).collect();
             return Err(DecodeError::WrongKind { expected: expected.to_owned(), got });
@@ -306,66 +288,6 @@ fn from_identity(kind: &Kind, identity: &Identity<'_>, stub: Option<Stub>) -> Ob
     };
     let body = identity_json(&captured);
     assemble(&head(kind), captured, &body, stub)
-}
-
-fn plain(key: &str) -> Rule {
-    match key {
-        "kind" => Rule::CaptureDrop(Field::Kind),
-        "apiVersion" => Rule::Drop,
-        "metadata" => Rule::Metadata,
-        _ => Rule::Keep,
-    }
-}
-
-fn metadata_only(key: &str) -> Rule {
-    match key {
-        "metadata" => Rule::MetadataOnly,
-        "kind" | "apiVersion" => plain(key),
-        _ => Rule::Forbidden,
-    }
-}
-
-fn configmap(key: &str) -> Rule {
-    match key {
-        "data" => Rule::Values(false),
-        "binaryData" => Rule::Values(true),
-        _ => plain(key),
-    }
-}
-
-fn pod(key: &str) -> Rule {
-    match key {
-        "spec" => Rule::Object(pod_spec),
-        _ => plain(key),
-    }
-}
-
-fn workload(key: &str) -> Rule {
-    match key {
-        "spec" => Rule::Object(|key| match key {
-            "template" => Rule::Object(|key| match key {
-                "spec" => Rule::Object(pod_spec),
-                "metadata" => Rule::Object(|key| if key == "annotations" { Rule::Annotations } else { Rule::Keep }),
-                _ => Rule::Keep,
-            }),
-            _ => Rule::Keep,
-        }),
-        _ => plain(key),
-    }
-}
-
-fn pod_spec(key: &str) -> Rule {
-    match key {
-        "containers" | "initContainers" | "ephemeralContainers" => Rule::Array(&Rule::Object(container)),
-        _ => Rule::Keep,
-    }
-}
-
-fn container(key: &str) -> Rule {
-    match key {
-        "env" => Rule::Array(&Rule::EnvVar),
-        _ => Rule::Keep,
-    }
 }
 
 #[cfg(test)]

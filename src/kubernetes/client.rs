@@ -4,7 +4,7 @@ use super::credentials::{self, Credentials};
 use super::polite::{Manners, Traffic};
 use super::{ApiServer, Response};
 use crate::domain::discovery::Discovery;
-use crate::domain::kind::{Content, Kind};
+use crate::domain::kind::Kind;
 use crate::domain::rv::Rv;
 use crate::domain::target::Target;
 use crate::domain::watch::{Request, Verb};
@@ -235,7 +235,7 @@ impl ApiServer for Cluster {
 
 fn http_request(target: &Target, request: &Request) -> Result<http::Request<Vec<u8>>, kube::core::request::Error> {
     let base = kube::core::Request::new(target.kind.path(target.namespace.as_deref()));
-    let metadata = target.kind.content() == Content::Metadata;
+    let metadata = request.metadata_only;
     let selector = |text: &Option<std::sync::Arc<str>>| text.as_deref().map(str::to_owned);
     let (label, field) = (selector(&target.selectors.label), selector(&target.selectors.field));
     match &request.verb {
@@ -310,7 +310,11 @@ mod tests {
         let selectors = Selectors { label: Some("app in (a,b)".into()), field: Some("type!=x".into()) };
         let target = Target { selectors, ..Target::within(Kind::builtin("secrets").expect("built in"), "shop") };
         for next in [None, Some("token".to_owned())] {
-            let request = Request { id: 1, verb: Verb::List { limit: 5, next, at_least: None, metadata_only: false } };
+            let request = Request {
+                id: 1,
+                verb: Verb::List { limit: 5, next, at_least: None, metadata_only: false },
+                metadata_only: false,
+            };
             let uri = http_request(&target, &request).expect("well formed").uri().to_string();
             assert!(uri.starts_with("/api/v1/namespaces/shop/secrets?"), "{uri}");
             assert!(

@@ -103,7 +103,7 @@ fn identities(limit: u32, next: Option<String>) -> Verb {
 async fn page(api: &dyn ApiServer, target: &Target, verb: Verb, max: usize) -> Result<Vec<u8>, ListError> {
     let deadlines = Deadlines::default();
     let away = |what: &str| ListError::Away(format!("{}: {what}", target.id()));
-    let request = Request { id: 0, verb };
+    let request = Request { id: 0, verb, metadata_only: true };
     let response = match timeout(deadlines.headers, api.send(target, &request)).await {
         Err(_) => return Err(away("no answer in time")),
         Ok(Err(why)) => return Err(away(&why)),

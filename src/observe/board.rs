@@ -28,6 +28,8 @@ pub struct WatcherRow {
     pub last_report_ms: AtomicI64,
     phase: Mutex<(String, Option<String>)>,
     trouble: Mutex<Trouble>,
+    /// Whole objects that came where only metadata was asked for, and when that was said last (ms since 1970).
+    hostile: Mutex<(u64, i64)>,
     audit: Mutex<Option<AuditView>>,
 }
 
@@ -49,7 +51,21 @@ impl WatcherRow {
             last_report_ms: AtomicI64::new(0),
             phase: Mutex::new(("start".into(), None)),
             trouble: Mutex::default(),
+            hostile: Mutex::default(),
             audit: Mutex::default(),
+        })
+    }
+
+    /// Counts whole objects that came where only metadata was asked for. Gives their number since the start when it is
+    /// time to say so: at once, then once a minute.
+    pub fn alarm(&self, frames: u64) -> Option<u64> {
+        let now = clock::wall_ms();
+        let mut hostile = self.hostile.lock().unwrap_or_else(PoisonError::into_inner);
+        hostile.0 += frames;
+        let due = hostile.1 == 0 || now - hostile.1 >= 60_000;
+        due.then(|| {
+            hostile.1 = now;
+            hostile.0
         })
     }
 
@@ -354,6 +370,14 @@ impl Board {
         for row in self.watchers() {
             if let Some(trouble) = &row.trouble.lock().unwrap_or_else(PoisonError::into_inner).now {
                 all.push(format!("the API server, seen by {}: {trouble}", row.target.id()));
+            }
+            let hostile = row.hostile.lock().unwrap_or_else(PoisonError::into_inner).0;
+            if hostile > 0 {
+                // It stays for the life of the process: whoever looks tomorrow must learn of it.
+                all.push(format!(
+                    "{}: the API server sent {hostile} whole objects where only metadata was asked for; none was kept",
+                    row.target.id()
+                ));
             }
             if row.parked.load(Ordering::Relaxed) {
                 let view = row.show();

@@ -125,6 +125,7 @@ pub struct Metrics {
     pub store_bytes: Family<KindLabel, Gauge>,
     pub actor_restarts: Family<ActorReason, Counter>,
     pub stubs: Family<KindReason, Counter>,
+    pub hostile_frames: Family<KindLabel, Counter>,
     pub gaps: Family<KindReason, Counter>,
     pub audits: Family<KindResult, Counter>,
     pub audit_differences: Family<KindLabel, Counter>,
@@ -156,6 +157,7 @@ impl Default for Metrics {
             store_bytes: Family::default(),
             actor_restarts: Family::default(),
             stubs: Family::default(),
+            hostile_frames: Family::default(),
             gaps: Family::default(),
             audits: Family::default(),
             audit_differences: Family::default(),
@@ -185,6 +187,11 @@ impl Default for Metrics {
         r.register("store_bytes", "Compressed bytes in the store", metrics.store_bytes.clone());
         r.register("actor_restarts", "Actors restarted", metrics.actor_restarts.clone());
         r.register("stubs", "Objects represented by their identity alone, by reason", metrics.stubs.clone());
+        r.register(
+            "hostile_frames",
+            "Whole objects that the API server sent where only metadata was asked for; refused",
+            metrics.hostile_frames.clone(),
+        );
         r.register("gaps", "Gaps declared in the log by this process, by reason", metrics.gaps.clone());
         r.register("audits", "Audits of the fold against the API server, by result", metrics.audits.clone());
         r.register(

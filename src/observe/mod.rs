@@ -6,4 +6,5 @@ pub mod board;
 pub mod clock;
 pub mod freshness;
 pub mod gaps;
+pub mod logging;
 pub mod metrics;

@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use crate::domain::pattern::Pattern;
 use crate::domain::selector::{LabelSelector, check_fields};
 
 use super::kafka::OTHER_KINDS;
@@ -174,10 +175,36 @@ impl Check<'_> {
     }
 
     fn redaction(&mut self) {
-        for name in &self.settings.redaction.configmaps.full_namespaces {
+        let redaction = &self.settings.redaction;
+        for name in &redaction.configmaps.full_namespaces {
             if !is_dns_label(name) {
                 self.fault(&["redaction", "configmaps", "full_namespaces", name], NOT_A_NAMESPACE, None);
             }
+        }
+        let watched = self.settings.watch.patterns();
+        for (kind, rules) in &redaction.rules {
+            // The table itself stands on no line of its own.
+            let place = ["redaction", "rules", kind.as_str(), if rules.redact.is_empty() { "keep" } else { "redact" }];
+            match Pattern::parse(kind) {
+                Err(why) => self.fault(&place, &why, None),
+                // A slip in the name would show what somebody meant to hide.
+                Ok(pattern) if !watched.iter().any(|w| w.includes(&pattern) || pattern.includes(w)) => {
+                    let hint = "name a kind as in [watch], or watch it";
+                    self.fault(&place, "no kind of that name is watched", Some(hint));
+                }
+                Ok(_) => {}
+            }
+        }
+        for fault in self.settings.policy_without_key().faults() {
+            let message = match &fault.pointer {
+                Some(pointer) => format!("{pointer:?}: {}", fault.why),
+                None => fault.why.clone(),
+            };
+            self.fault(&["redaction", "rules", &fault.kind, fault.list], &message, None);
+        }
+        if let (Some(id), None) = (&redaction.hmac_key_id, &redaction.hmac_key_file) {
+            let message = format!("{id:?} names a key that is not there");
+            self.fault(&["redaction", "hmac_key_id"], &message, Some("set redaction.hmac_key_file"));
         }
     }
 

@@ -31,7 +31,7 @@ impl Conform<'_> {
     fn value(&mut self, value: Value, shape: &Shape, path: &mut Vec<String>) -> Option<Value> {
         let fits = matches!(
             (shape, &value.kind),
-            (Shape::Table(_) | Shape::Kinds { .. } | Shape::Free(_), ValueKind::Table(_))
+            (Shape::Table(_) | Shape::Kinds { .. } | Shape::Free(_) | Shape::Rules, ValueKind::Table(_))
                 | (Shape::Flag, ValueKind::Boolean(_))
                 | (Shape::Whole, ValueKind::I64(_))
                 | (Shape::Word, ValueKind::String(_))
@@ -51,6 +51,7 @@ impl Conform<'_> {
             (Shape::Table(children), ValueKind::Table(_)) => Some(self.table(value, children, None, path)),
             (Shape::Kinds { known, kind }, ValueKind::Table(_)) => Some(self.table(value, known, Some(kind), path)),
             (Shape::Free(free), ValueKind::Table(_)) => Some(self.free(&value, *free, path)),
+            (Shape::Rules, ValueKind::Table(_)) => Some(self.rules(value, path)),
             _ => Some(value),
         }
     }
@@ -108,6 +109,42 @@ impl Conform<'_> {
             }
         }
         tree::table(&table.origin().unwrap_or_default().to_owned(), kept)
+    }
+
+    /// `[redaction.rules]`: a table a kind, in it `redact` and `keep`, each a list of texts.
+    fn rules(&mut self, table: Value, path: &mut Vec<String>) -> Value {
+        let origin = table.origin().unwrap_or_default().to_owned();
+        let ValueKind::Table(kinds) = table.kind else { return table };
+        let mut kept = Map::new();
+        for (kind, lists) in kinds {
+            path.push(kind.clone());
+            let at = lists.origin().unwrap_or_default().to_owned();
+            match lists.kind {
+                ValueKind::Table(lists) => {
+                    let mut fit = Map::new();
+                    for (list, value) in lists {
+                        path.push(list.clone());
+                        let texts = |items: &Vec<Value>| items.iter().all(|i| matches!(i.kind, ValueKind::String(_)));
+                        match &value.kind {
+                            _ if !matches!(list.as_str(), "redact" | "keep") => {
+                                let hint = "rules are redact = [..] and keep = [..]; a kind with a group is quoted";
+                                self.found.push(Problem { hint: Some(hint.to_owned()), ..self.unknown(path, &value) });
+                            }
+                            ValueKind::Array(items) if texts(items) => drop(fit.insert(list, value)),
+                            _ => {
+                                let expected = "a list of JSON pointers, as in [\"/spec/password\"]";
+                                self.found.push(wrong_type(path, &value, expected, self.origins));
+                            }
+                        }
+                        path.pop();
+                    }
+                    kept.insert(kind, tree::table(&at, fit));
+                }
+                _ => self.found.push(wrong_type(path, &lists, "a table", self.origins)),
+            }
+            path.pop();
+        }
+        tree::table(&origin, kept)
     }
 
     fn said_twice(&self, path: &[String], entry: &Value) -> Problem {

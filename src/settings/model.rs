@@ -2,7 +2,6 @@
 //! `config/default.toml`, the only place with default values; no field here has a default of its own, so a setting that
 //! is missing there does not load.
 
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,7 +9,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::kafka::{KafkaSettings, TopicsSettings};
-use super::units::{bytes, duration, listen, name_set, unset_when_empty};
+use super::redaction::RedactionSettings;
+use super::units::{bytes, duration, listen, unset_when_empty};
 use super::watch::WatchSettings;
 
 /// Everything that can be configured, of one process.
@@ -79,30 +79,6 @@ pub enum ClusterMode {
     Kubeconfig,
     /// The API server of `[sandbox]`, in this process.
     Sandbox,
-}
-
-/// `[redaction]`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct RedactionSettings {
-    /// Names of environment variables whose literal value is kept.
-    #[serde(with = "name_set")]
-    pub env_allow: BTreeSet<String>,
-    /// Annotations to drop besides the last-applied family, which the redactor always drops.
-    #[serde(with = "name_set")]
-    pub annotations_deny: BTreeSet<String>,
-    /// Annotations of Secrets to keep.
-    #[serde(with = "name_set")]
-    pub secret_annotations_allow: BTreeSet<String>,
-    /// `[redaction.configmaps]`
-    pub configmaps: ConfigMapRedaction,
-}
-
-/// `[redaction.configmaps]`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ConfigMapRedaction {
-    /// Namespaces whose ConfigMaps keep their values.
-    #[serde(with = "name_set")]
-    pub full_namespaces: BTreeSet<String>,
 }
 
 /// `[log]`

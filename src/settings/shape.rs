@@ -22,6 +22,9 @@ pub enum Shape {
     },
     /// A table whose names the user chooses.
     Free(Free),
+    /// `[redaction.rules]`: a table for every kind that somebody names, with lists of JSON pointers. Lists, because the order
+    /// and the names of rules mean nothing that a layer could patch.
+    Rules,
     /// true or false.
     Flag,
     /// A whole number.
@@ -63,6 +66,9 @@ const FREE: [(&str, Free); 6] = [
     ("kafka.librdkafka", Free { flags: false, env_names: EnvNames::Dotted }),
 ];
 
+/// The section with a table of rules for every kind.
+const RULES: [&str; 2] = ["redaction", "rules"];
+
 /// The section that takes a table for every kind.
 const WATCH: &str = "watch";
 
@@ -87,6 +93,7 @@ impl Shape {
 
     fn of_node(node: &Value, path: &mut Vec<String>) -> Self {
         match &node.kind {
+            ValueKind::Table(_) if *path == RULES => Self::Rules,
             ValueKind::Table(entries) => {
                 if let Some(free) = free_at(path) {
                     return Self::Free(free);
@@ -132,7 +139,7 @@ impl Shape {
     /// The shape at a path; below a free table it is the free table itself.
     pub fn at(&self, path: &[String]) -> Option<&Shape> {
         match (self, path.split_first()) {
-            (_, None) | (Self::Free(_), _) => Some(self),
+            (_, None) | (Self::Free(_) | Self::Rules, _) => Some(self),
             (Self::Table(children), Some((first, rest))) => children.get(first)?.at(rest),
             (Self::Kinds { known, kind }, Some((first, rest))) => match known.get(first) {
                 Some(child) => child.at(rest),
@@ -154,7 +161,7 @@ impl Shape {
     /// What belongs here, for a person.
     pub fn expected(&self) -> &'static str {
         match self {
-            Self::Table(_) | Self::Kinds { .. } | Self::Free(_) => "a table",
+            Self::Table(_) | Self::Kinds { .. } | Self::Free(_) | Self::Rules => "a table",
             Self::Flag => "true or false",
             Self::Whole => "a whole number",
             Self::Text | Self::Word => "a string",

@@ -8,6 +8,7 @@
 
 #[path = "../kit/accounts.rs"]
 mod accounts;
+mod canaries;
 mod chaos;
 mod checker;
 mod conformance;
@@ -45,6 +46,7 @@ fn main() {
     let skip = |missing: &[String]| !missing.is_empty() && !testbed::must_not_skip();
     let groups = [
         ("end_to_end", end_to_end::TRIALS),
+        ("canaries", canaries::TRIALS),
         ("restart", restart::TRIALS),
         ("chaos", chaos::TRIALS),
         ("kinds", kinds::TRIALS),

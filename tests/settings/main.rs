@@ -8,6 +8,7 @@ mod defaults;
 mod faults;
 mod kinds;
 mod layers;
+mod redaction;
 mod secrets;
 
 use std::collections::BTreeSet;

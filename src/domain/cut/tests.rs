@@ -2,6 +2,7 @@
 //! failing. Rests on serde_json 1: raw values and ignored values are skipped without recursion, so depth is no limit.
 
 use super::*;
+use serde::de::DeserializeSeed as _;
 
 struct Nobody;
 
@@ -23,7 +24,7 @@ impl Keys for Nobody {
 fn cut(rule: Rule, source: &str) -> (String, Captured) {
     let mut cutter = Cutter::new(source.len(), &Nobody);
     let mut de = serde_json::Deserializer::from_str(source);
-    Cut { cutter: &mut cutter, rule }.deserialize(&mut de).expect("the source is JSON");
+    Cut { cutter: &mut cutter, rule, at: NOWHERE }.deserialize(&mut de).expect("the source is JSON");
     de.end().expect("nothing behind it");
     (String::from_utf8(cutter.out).expect("UTF-8"), cutter.captured)
 }

@@ -1,8 +1,10 @@
 //! Proves what leaves the cluster of an object and what does not (G6), kind by kind, and that nothing makes redaction panic.
 
+use super::policy::ANNOTATIONS_DENIED;
 use super::*;
 
 mod configmaps;
+mod policies;
 mod properties;
 mod secrets;
 mod workloads;
@@ -17,6 +19,7 @@ fn policy() -> Arc<Policy> {
         annotations_deny: set(&["example.com/denied"]),
         secret_annotations_allow: set(&["example.com/kept"]),
         configmap_full_namespaces: set(&["open"]),
+        ..Policy::default()
     })
 }
 

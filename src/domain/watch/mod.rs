@@ -237,6 +237,16 @@ impl WatchCore {
 
     /// Begins, or goes on after a wait that is over.
     pub fn tick(&mut self, capture: &Capture, env: Env) {
+        let is_due = match &self.state {
+            State::Start => true,
+            State::Waiting { until, .. } => *until <= env.now,
+            _ => false,
+        };
+        if let Some(fault) = self.redactor.fault().filter(|_| is_due) {
+            let reason = fault.to_string();
+            let delay = self.park.next(env.chance).max(Duration::from_secs(60));
+            return self.wait(delay, Then::List("first"), true, reason, env);
+        }
         if let Some((_, reason)) = self.again_at.filter(|(at, _)| *at <= env.now) {
             self.again_at = None;
             self.resync.get_or_insert(reason);
@@ -396,7 +406,8 @@ impl WatchCore {
 
     fn send(&mut self, verb: Verb) {
         self.request += 1;
-        self.actions.push(Action::Send(Request { id: self.request, verb }));
+        let metadata_only = self.redactor.metadata_only();
+        self.actions.push(Action::Send(Request { id: self.request, verb, metadata_only }));
     }
 
     /// What an abandoned connection still delivers must not be taken for the next one's.

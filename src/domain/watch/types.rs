@@ -76,6 +76,8 @@ pub struct Request {
     pub id: u64,
     /// List or watch.
     pub verb: Verb,
+    /// As `PartialObjectMetadata`: nothing else may be shown of the kind, so nothing else is asked for.
+    pub metadata_only: bool,
 }
 
 /// What a request asks for.

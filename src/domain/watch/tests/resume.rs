@@ -68,7 +68,7 @@ impl Script {
             kit.env.now = kit.core.wake_at().unwrap_or_default().max(kit.env.now);
             kit.core.tick(&kit.capture, kit.env);
             kit.take_actions();
-            if let Some(Request { id, verb }) = kit.request.take() {
+            if let Some(Request { id, verb, .. }) = kit.request.take() {
                 let watched_all = matches!(&verb, Verb::Watch { .. }) && kit.position() == self.api.rv.to_string();
                 if watched_all {
                     return kit;

@@ -215,14 +215,14 @@ impl World {
             p.answering = match action {
                 Action::Close | Action::Listed => None,
                 Action::Send(Request { verb: Verb::WatchList { .. }, .. }) => panic!("not asked for here"),
-                Action::Send(Request { id, verb: Verb::Probe { rv } }) => {
+                Action::Send(Request { id, verb: Verb::Probe { rv }, .. }) => {
                     Some((id, Answering::Probe { known: version(&rv) <= self.api.rv }))
                 }
-                Action::Send(Request { id, verb: Verb::Review { .. } }) => Some((id, Answering::Review)),
-                Action::Send(Request { id, verb: Verb::Watch { rv, metadata_only, .. } }) => {
+                Action::Send(Request { id, verb: Verb::Review { .. }, .. }) => Some((id, Answering::Review)),
+                Action::Send(Request { id, verb: Verb::Watch { rv, metadata_only, .. }, .. }) => {
                     Some((id, Answering::Watch { cursor: version(&rv), headed: false, metadata: metadata_only }))
                 }
-                Action::Send(Request { id, verb: Verb::List { limit, next, at_least, .. } }) => {
+                Action::Send(Request { id, verb: Verb::List { limit, next, at_least, .. }, .. }) => {
                     let (at, from) = match next.as_deref().and_then(|token| token.split_once('/')) {
                         Some((at, from)) => (at.parse().expect("our token"), from.parse().expect("our token")),
                         None => {

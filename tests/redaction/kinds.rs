@@ -1,0 +1,176 @@
+//! Every kind of Kubernetes' own API, filled with canaries to the last string, through the redactor.
+
+use crate::filler::{CANARY, CANARY_BASE64, filled};
+use agent_events::domain::kind::Kind;
+use agent_events::domain::redact::{HOSTILE, Policy, Redactor};
+use k8s_openapi::Resource;
+use k8s_openapi::api::{
+    admissionregistration::v1 as admission, apps::v1 as apps, autoscaling::v2 as autoscaling, batch::v1 as batch,
+    certificates::v1 as certificates, coordination::v1 as coordination, core::v1 as core, discovery::v1 as discovery,
+    events::v1 as events, flowcontrol::v1 as flowcontrol, networking::v1 as networking, node::v1 as node,
+    policy::v1 as policy, rbac::v1 as rbac, scheduling::v1 as scheduling, storage::v1 as storage,
+};
+use proptest::prelude::*;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// An object of a kind, filled; and its kind.
+struct Filled {
+    kind: Kind,
+    object: Value,
+}
+
+fn one<T: Resource + DeserializeOwned + Serialize>(seed: u64) -> Filled {
+    let kind = Kind::custom(T::GROUP, T::VERSION, T::URL_PATH_SEGMENT, T::KIND, true);
+    let object: T = filled(seed).unwrap_or_else(|e| panic!("{} cannot be filled: {e}", T::KIND));
+    let mut object = serde_json::to_value(&object).expect("it can be written");
+    let filled = object["metadata"].take();
+    // What is known of an object is no secret: its metadata gets names of its own, and canaries where they must go.
+    object["metadata"] = json!({
+        "name": "a", "namespace": "n", "uid": "u", "resourceVersion": "7", "labels": {"shown": "yes"},
+        "annotations": {
+            "kubectl.kubernetes.io/last-applied-configuration": CANARY, "kapp.k14s.io/original": CANARY,
+            "objectset.rio.cattle.io/applied": CANARY, "openshift.io/token-secret.value": CANARY},
+        "managedFields": filled["managedFields"],
+    });
+    if let Some(managers) = object["metadata"]["managedFields"].as_array_mut() {
+        for manager in managers {
+            manager["manager"] = json!("m");
+            manager["operation"] = json!("Update");
+        }
+    }
+    Filled { kind, object }
+}
+
+macro_rules! every {
+    ($seed:expr; $($t:ty),* $(,)?) => { vec![$(one::<$t>($seed)),*] };
+}
+
+fn every_kind(seed: u64) -> Vec<Filled> {
+    every![seed;
+        core::Pod, core::PodTemplate, core::ReplicationController, core::ConfigMap, core::Secret, core::Service, core::Event,
+        core::Endpoints, core::LimitRange, core::Namespace, core::Node, core::PersistentVolume, core::PersistentVolumeClaim,
+        core::ResourceQuota, core::ServiceAccount,
+        apps::Deployment, apps::StatefulSet, apps::DaemonSet, apps::ReplicaSet, apps::ControllerRevision,
+        batch::Job, batch::CronJob,
+        admission::MutatingWebhookConfiguration, admission::ValidatingWebhookConfiguration,
+        admission::ValidatingAdmissionPolicy, admission::ValidatingAdmissionPolicyBinding,
+        autoscaling::HorizontalPodAutoscaler, certificates::CertificateSigningRequest, coordination::Lease,
+        discovery::EndpointSlice, events::Event, flowcontrol::FlowSchema, flowcontrol::PriorityLevelConfiguration,
+        networking::Ingress, networking::IngressClass, networking::NetworkPolicy, node::RuntimeClass,
+        policy::PodDisruptionBudget, rbac::ClusterRole, rbac::ClusterRoleBinding, rbac::Role, rbac::RoleBinding,
+        scheduling::PriorityClass, storage::CSIDriver, storage::CSINode, storage::CSIStorageCapacity, storage::StorageClass,
+        storage::VolumeAttachment,
+    ]
+}
+
+fn has_canary(value: &Value) -> bool {
+    let text = value.to_string();
+    text.contains(CANARY) || text.contains(CANARY_BASE64)
+}
+
+/// Every value in `value` that no rule may let through.
+fn must_go<'v>(value: &'v Value, found: &mut Vec<&'v Value>) {
+    let literal = |entry: &'v Value| entry.get("value");
+    match value {
+        Value::Object(members) => {
+            for (key, member) in members {
+                match (key.as_str(), member) {
+                    ("env" | "httpHeaders", Value::Array(entries)) => found.extend(entries.iter().filter_map(literal)),
+                    ("kubectl.kubernetes.io/last-applied-configuration", copy) => found.push(copy),
+                    _ => must_go(member, found),
+                }
+            }
+        }
+        Value::Array(elements) => elements.iter().for_each(|element| must_go(element, found)),
+        _ => {}
+    }
+}
+
+/// What is left when everything is taken away that may be shown of an undescribed kind.
+fn beyond_conditions(shown: &Value) -> Value {
+    let mut rest = shown.clone();
+    for condition in rest.pointer_mut("/status/conditions").and_then(Value::as_array_mut).into_iter().flatten() {
+        let members = condition.as_object_mut().expect("an object");
+        for name in ["type", "status", "reason", "message"] {
+            members.remove(name);
+        }
+    }
+    rest
+}
+
+const DESCRIBED: &[&str] = &[
+    "pods",
+    "podtemplates",
+    "replicationcontrollers",
+    "configmaps",
+    "services",
+    "events",
+    "deployments",
+    "statefulsets",
+    "daemonsets.apps",
+    "replicasets.apps",
+    "jobs.batch",
+    "cronjobs.batch",
+];
+const WITH_PODS: &[&str] = &[
+    "pods",
+    "podtemplates",
+    "replicationcontrollers",
+    "deployments",
+    "statefulsets",
+    "daemonsets.apps",
+    "replicasets.apps",
+    "jobs.batch",
+    "cronjobs.batch",
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_canary_of_any_kind_passes_where_values_must_go(seed in any::<u64>()) {
+        let kinds = every_kind(seed);
+        prop_assert!(kinds.len() >= 45);
+        for Filled { kind, object } in kinds {
+            let id = kind.id();
+            let redactor = Redactor::new(kind.clone(), Arc::new(Policy::default()));
+            let redacted = redactor.redact(&object.to_string()).expect("an object of its kind");
+            let shown: Value = serde_json::from_slice(&redacted.get().json).expect("JSON");
+            let mut must = Vec::new();
+            must_go(&shown, &mut must);
+            prop_assert!(must.iter().all(|value| !has_canary(value)), "{id}: {must:?}");
+            prop_assert!(shown["metadata"].get("managedFields").is_none() && !has_canary(&shown["metadata"]), "{id}");
+            if id == "secrets" {
+                prop_assert!(!has_canary(&shown) && redacted.get().stub.as_ref().map(|s| s.reason) == Some(HOSTILE));
+                continue;
+            }
+            if id == "configmaps" {
+                prop_assert!(!has_canary(&shown["data"]) && !has_canary(&shown["binaryData"]));
+            }
+            if !DESCRIBED.contains(&id.as_str()) {
+                let rest = beyond_conditions(&shown);
+                prop_assert!(!has_canary(&rest), "{id}: {rest}");
+            }
+            let twice = redactor.redact(std::str::from_utf8(&redacted.get().json).expect("UTF-8")).expect("its own output");
+            prop_assert_eq!(&twice.get().json, &redacted.get().json, "{}", id);
+        }
+    }
+}
+
+#[test]
+fn the_canaries_are_where_the_rules_look_for_them() {
+    // Over a few seeds, since any field may be left out in one of them.
+    for id in WITH_PODS {
+        let found = (1..9_u64).any(|seed| {
+            let filled = every_kind(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15)).into_iter().find(|f| f.kind.id() == *id);
+            let object = filled.expect("one of them").object;
+            let mut must = Vec::new();
+            must_go(&object, &mut must);
+            must.iter().filter(|value| has_canary(value)).count() > 1
+        });
+        assert!(found, "{id} has no canary in its environment");
+    }
+}
