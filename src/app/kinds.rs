@@ -69,7 +69,7 @@ impl Keeper for Watchers {
 /// watched already.
 pub(super) async fn find(settings: &Settings, api: &dyn ApiServer) -> Result<Found, String> {
     let (discovery, watch) = (api.discover().await?, &settings.watch);
-    let resolved = discovery.resolve(&watch.patterns(), |group, plural| watch.wants(group, plural), usize::MAX);
+    let resolved = watch.resolve(&discovery, usize::MAX);
     let park = |missing: Missing| {
         let Missing { pattern, why, suggestion, .. } = missing;
         ParkedKind { kind: pattern, reason: why, did_you_mean: suggestion }

@@ -191,7 +191,7 @@ impl Discovery {
 
     /// What `patterns` mean: the kinds that are named, then those of groups and of `*` for which `wants` says yes, at most
     /// `cap` of them. A built-in kind that is named needs nobody to say that it is there.
-    pub fn resolve(&self, patterns: &[Pattern], wants: impl Fn(&str, &str) -> bool, cap: usize) -> Resolved {
+    pub fn resolve(&self, patterns: &[Pattern], wants: impl Fn(&Kind) -> bool, cap: usize) -> Resolved {
         let mut resolved = Resolved::default();
         let (mut named, mut found) = (BTreeMap::new(), BTreeMap::new());
         for pattern in patterns {
@@ -216,9 +216,9 @@ impl Discovery {
                 }
             }
         }
-        found.retain(|(group, plural), served| {
+        found.retain(|at, served| {
             let fits = served.kind.topic().len() <= TOPIC_NAME;
-            wants(group, plural) && !named.contains_key(&(group.clone(), plural.clone())) && fits
+            wants(&served.kind) && !named.contains_key(at) && fits
         });
         let mut kinds: Vec<Served> = named.into_values().chain(found.into_values()).collect();
         resolved.over_cap = kinds.split_off(cap.min(kinds.len())).into_iter().map(|served| served.kind).collect();
