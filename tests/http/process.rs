@@ -8,6 +8,7 @@ use agent_events::messages::life::LifeState;
 use axum::body::Body;
 use axum::http::Request;
 use futures_util::future::{BoxFuture, pending, ready};
+use serde_json::json;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
