@@ -4,6 +4,7 @@
 use super::ends::{self, Ends, Source};
 use super::traffic::ApiTraffic;
 use super::{Shared, StartError, kinds};
+use crate::actors::kinds::Found;
 use crate::actors::publisher::ProducerSlot;
 use crate::domain::ack::{AckSink, AckToken, Outcome};
 use crate::domain::checkpoint::{Memory, Mismatch, writer_marker};
@@ -69,10 +70,12 @@ pub(super) async fn bring_up(settings: &Settings, source: Source, shared: &Share
         .board
         .set_ends(&format!("{name} ({})", ends.cluster_uid), &format!("{} {}", ends.log.engine(), ends.log.location()));
     drop(shared.log.set(ends.log.clone()));
-    let (mut kinds, parked) = resolve(settings, shared, &ends).await?;
+    let Found { mut kinds, parked, unsure } = resolve(settings, shared, &ends).await?;
     let mut topics = settings.topics.specs(&kinds);
     prepare_topics(settings, shared, &*ends.log, &topics).await?;
-    kinds.extend(gone_meanwhile(settings, shared, &ends, &kinds).await?);
+    let gone = gone_meanwhile(settings, shared, &ends, &kinds).await?;
+    // Of a group that does not answer nothing is known: its kinds begin when it does, and hold nothing up until then.
+    kinds.extend(gone.into_iter().filter(|kind| !unsure.iter().any(|group| group == kind.group())));
     topics = settings.topics.specs(&kinds);
     shared.topics.set(topics.clone());
     let drift = prepare_topics(settings, shared, &*ends.log, &topics).await?;
@@ -155,21 +158,16 @@ async fn connect_cluster(
 }
 
 /// The kinds to watch, and those that are named and not served: they hold nothing up.
-async fn resolve(
-    settings: &Settings,
-    shared: &Shared,
-    ends: &Ends,
-) -> Result<(Vec<Kind>, Vec<ParkedKind>), StartError> {
+async fn resolve(settings: &Settings, shared: &Shared, ends: &Ends) -> Result<Found, StartError> {
     if !settings.watch.needs_discovery() {
-        return Ok((settings.watch.captured(), Vec::new()));
+        return Ok(Found { kinds: settings.watch.captured(), parked: Vec::new(), unsure: Vec::new() });
     }
     retrying(shared, "discovery", || async {
-        let found = kinds::find(settings, &*ends.api).await.map_err(Trial::Later)?;
-        let roster = &mut Roster::default();
-        let steps = roster.look(&found.kinds, |_| true, settings.watch.max_kinds);
-        let mut parked = found.parked;
-        parked.extend(steps.beyond.iter().map(|kind| kinds::beyond(kind, settings.watch.max_kinds)));
-        Ok((steps.start, parked))
+        let mut found = kinds::find(settings, &*ends.api).await.map_err(Trial::Later)?;
+        let most = settings.watch.max_kinds;
+        let steps = Roster::default().look(&found.kinds, |_| true, most);
+        found.parked.extend(steps.beyond.iter().map(|kind| kinds::beyond(kind, most)));
+        Ok(Found { kinds: steps.start, ..found })
     })
     .await
 }

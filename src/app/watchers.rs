@@ -83,8 +83,11 @@ pub(super) struct Watchers {
     topics: Mutex<Vec<TopicSpec>>,
     /// What watchers were lent, also those that are stopped: one that comes back goes on with it.
     lent: Mutex<BTreeMap<String, Arc<watcher::Lent>>>,
-    running: Mutex<BTreeMap<String, (Addr<Watcher>, Arc<watcher::Lent>)>>,
+    running: Mutex<BTreeMap<String, Running>>,
 }
+
+/// A watcher of the tree: its address, and what it is lent.
+type Running = (Addr<Watcher>, Arc<watcher::Lent>);
 
 /// A watcher, ready to join the tree.
 pub(super) struct Wired {
@@ -360,7 +363,7 @@ impl Watchers {
     /// Ends the watchers of a kind, once what they have to write is in the log.
     pub(super) async fn stop(&self, kind: &Kind, is_gone: bool) -> Result<(), String> {
         let Some(supervisor) = self.supervisor.get() else { return Ok(()) };
-        let of_kind = |(id, (addr, lent)): (&String, &(Addr<Watcher>, Arc<watcher::Lent>))| {
+        let of_kind = |(id, (addr, lent)): (&String, &Running)| {
             (lent.target.kind == *kind).then(|| (id.clone(), addr.clone(), lent.clone()))
         };
         let watchers: Vec<_> = lock(&self.running).iter().filter_map(of_kind).collect();

@@ -1,3 +1,4 @@
+mod adding;
 mod applying;
 mod events;
 mod listing;

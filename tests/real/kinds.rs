@@ -4,6 +4,7 @@ use super::checker::{Record, violations};
 use super::kit::{Parts, Product, Trial, Where::*, eventually};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 pub const TRIALS: &[Trial] = &[
@@ -78,6 +79,18 @@ fn parked(product: &Product) -> BTreeMap<String, Value> {
     parked.into_iter().map(|kind| (kind["kind"].as_str().expect("a name").to_owned(), kind)).collect()
 }
 
+/// What `agent-events verify` says, from outside.
+fn verify(parts: &Parts, product: &Product, more: &[String]) -> Value {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_agent-events"));
+    command.args(["verify", "-o", "json", "--server", &format!("http://{}", product.running.api_addr())]);
+    parts.sets(&product.prefix).iter().chain(more).for_each(|set| {
+        command.args(["--set", set]);
+    });
+    let output = command.output().expect("the binary runs");
+    let said = String::from_utf8_lossy(&output.stdout);
+    serde_json::from_str(&said).unwrap_or_else(|_| panic!("{said} {}", String::from_utf8_lossy(&output.stderr)))
+}
+
 fn deletes(records: &[Record]) -> usize {
     records.iter().filter(|record| record.op() == Some("d")).count()
 }
@@ -126,6 +139,11 @@ fn thirty_appear(parts: &Parts) {
         assert_eq!(records.iter().filter(|record| record.op().is_some()).count(), 3, "{kind}");
     }
     println!("90 objects of 30 kinds: in tables and topics {:.1?} after the last was created", created.elapsed());
+    let verdict = verify(parts, &product, &sets);
+    assert_eq!(verdict["equal"], true, "{verdict}");
+    let compared = verdict["kinds"].as_array().map_or(0, Vec::len);
+    println!("verify: {compared} kinds are equal");
+    assert!(compared >= 30, "{verdict}");
     for (plural, group) in &kinds {
         parts.api("DELETE", &format!("{DEFINITIONS}/{}", id(plural, group)), &Value::Null);
     }

@@ -77,6 +77,19 @@ fn a_batch_ends_at_its_records_or_bytes_but_holds_at_least_one_record() {
 }
 
 #[test]
+fn a_lane_that_is_given_less_takes_no_more_until_it_is_below_and_rings_when_it_is_given_more() {
+    let kit = Kit::new(100);
+    kit.push(&[1, 2, 3], None);
+    assert!(kit.lane.has_room());
+    kit.lane.set_limits(Limits { bytes: 20, records: 100 });
+    assert!(!kit.lane.has_room() && kit.wakes() == 0);
+    assert_eq!(numbers(&kit.lane.take(9, 1000)), [0, 1, 2], "what is in it stays");
+    kit.wakes();
+    kit.lane.set_limits(Limits { bytes: 40, records: 100 });
+    assert!(kit.lane.has_room() && kit.wakes() == 1);
+}
+
+#[test]
 fn the_watermark_follows_the_oldest_unacked_record_not_the_newest_acked() {
     let kit = Kit::new(100);
     kit.push(&[1], Some(10));
