@@ -173,6 +173,10 @@ impl WatchCore {
         position: Option<Rv>,
     ) -> Commit {
         self.notices.push(Notice::Received);
+        if !self.config.counts(&object.get().namespace) {
+            self.notices.push(Notice::Filtered("namespace"));
+            return self.commit(Vec::new(), Vec::new(), position, writer, env);
+        }
         if let Some(stub) = &object.get().stub {
             self.notices.push(Notice::Stubbed(stub.reason));
         }
