@@ -249,7 +249,40 @@ impl Watcher {
                     metrics.undecodable.get_or_create(&KindLabel { kind: kind.clone() }).inc();
                     tracing::warn!(watcher = self.lent.target.id(), what, "the API server sent something unreadable");
                 }
-                Notice::Gap(_) | Notice::QuietRelist | Notice::Lie(_) | Notice::Rewound(_) | Notice::Backlog(_) => {}
+                // Counted by whoever reads its lasting copy: what counts is what is durable.
+                Notice::Gap(reason) => {
+                    tracing::warn!(
+                        watcher = self.lent.target.id(),
+                        reason,
+                        "changes may have been coalesced: a gap is declared"
+                    );
+                }
+                Notice::QuietRelist => {
+                    metrics.quiet_relists.get_or_create(&KindLabel { kind: kind.clone() }).inc();
+                }
+                Notice::Lie(what) => {
+                    metrics.lies.get_or_create(&KindReason { kind: kind.clone(), reason: what.into() }).inc();
+                    tracing::warn!(
+                        watcher = self.lent.target.id(),
+                        what,
+                        "the API server said what cannot be true; it was not obeyed"
+                    );
+                }
+                Notice::Rewound(history_epoch) => {
+                    tracing::warn!(
+                        watcher = self.lent.target.id(),
+                        history_epoch,
+                        "the cluster's own history went back"
+                    );
+                }
+                Notice::Backlog(bytes) => {
+                    metrics.backlogs.get_or_create(&KindLabel { kind: kind.clone() }).inc();
+                    tracing::info!(
+                        watcher = self.lent.target.id(),
+                        bytes,
+                        "the log is slower than the API server; its connection was given up for now"
+                    );
+                }
                 Notice::Stubbed(reason) => {
                     metrics.stubs.get_or_create(&KindReason { kind: kind.clone(), reason: reason.into() }).inc();
                 }
@@ -303,6 +336,8 @@ impl Worker for Watcher {
                 this.begin(ctx);
             }
         }));
+        // What the lane holds already goes first: our own markers, of a kind that has appeared; what an earlier life left.
+        self.turn(ctx);
     }
 
     /// Stops reading; what was reported is sent and waited for until it is acked.

@@ -76,7 +76,7 @@ pub(super) struct Watchers {
     /// Pods, which are most of the changes; and all others. Two threads, however many kinds there are.
     places: (Place, Place),
     policy: Arc<Policy>,
-    /// Lists at a time, of watchers and audits together.
+    /// Lists at a time; the auditor's are among them.
     pub snapshots: Arc<Semaphore>,
     /// See [`frame_budgets`].
     frame_budgets: (usize, usize),

@@ -140,7 +140,6 @@ pub(super) fn wire(
     });
 
     // watchers
-    let (audited, addresses_of_watchers) = (store.clone(), addresses.clone());
     let base = Base {
         store,
         checkpoints,
@@ -157,6 +156,9 @@ pub(super) fn wire(
         watch = watch.child(wired.spec);
         rows.push(wired.row);
     }
+    shared.board.set_watchers(rows);
+    shared.board.set_parked(up.parked);
+
     // answers about capture
     let lent = gaps::Lent {
         log: up.ends.log.clone(),
@@ -169,11 +171,11 @@ pub(super) fn wire(
     };
     let (gap_reader, _) =
         ChildSpec::new("gaps", &arbiters.place("stream"), MAILBOX, move || GapReader::new(lent.clone()));
-    let to_watchers = addresses_of_watchers;
+    let to_watchers = watchers.addresses.clone();
     let lent = Arc::new(auditor::Lent {
         api: up.ends.api.clone(),
         log: up.ends.log.clone(),
-        store: audited,
+        store: watchers.store.clone(),
         board: shared.board.clone(),
         snapshots: watchers.snapshots.clone(),
         resync: Box::new(move |target, suspects| {
@@ -189,9 +191,6 @@ pub(super) fn wire(
     });
     let (auditor, _) =
         ChildSpec::new("auditor", &arbiters.place("stream"), MAILBOX, move || Auditor::new(lent.clone()));
-
-    shared.board.set_watchers(rows);
-    shared.board.set_parked(up.parked);
 
     // kinds
     let mut looking = Group::one_for_one("kinds").intensity(intensity).backoff(backoff);

@@ -88,8 +88,12 @@ impl Cluster {
     ) -> Result<http::Response<kube::client::Body>, String> {
         let (client, generation) = self.credentials.client();
         let answer = client.send(request).await.map_err(|e| describe(&e));
-        if answer.as_ref().is_ok_and(|a| a.status() == http::StatusCode::UNAUTHORIZED) {
-            // Discovery asks again soon enough; then with what the files say now.
+        let refused = match &answer {
+            Ok(response) => response.status().as_u16() == 401,
+            Err(reason) => credentials::is_about_trust(reason),
+        };
+        if refused {
+            // Whoever asks again does so with credentials that were read anew.
             self.credentials.renew(generation).await;
         }
         answer

@@ -231,6 +231,8 @@ pub struct Board {
     log: Mutex<String>,
     /// `None` before they are wired; none at all is an answer, too.
     watchers: RwLock<Option<Vec<Arc<WatcherRow>>>>,
+    /// Watchers that were taken away: what they did is still accounted for.
+    past: Mutex<Vec<Arc<WatcherRow>>>,
     parked: Mutex<Vec<ParkedKind>>,
     degraded: Mutex<BTreeMap<&'static str, String>>,
     /// Our writer epoch; 0 before it is known.
@@ -276,13 +278,16 @@ impl Board {
         let mut watchers = self.watchers.write().unwrap_or_else(PoisonError::into_inner);
         let rows = watchers.get_or_insert_default();
         rows.retain(|other| other.target.id() != row.target.id());
+        // It goes on with the lane of the one before.
+        self.past.lock().unwrap_or_else(PoisonError::into_inner).retain(|other| other.target.id() != row.target.id());
         rows.push(row);
     }
 
     /// Takes a watcher away.
     pub fn remove_watcher(&self, id: &str) {
         let mut watchers = self.watchers.write().unwrap_or_else(PoisonError::into_inner);
-        watchers.get_or_insert_default().retain(|row| row.target.id() != id);
+        let gone = watchers.get_or_insert_default().extract_if(.., |row| row.target.id() == id);
+        self.past.lock().unwrap_or_else(PoisonError::into_inner).extend(gone);
     }
 
     /// The watchers' rows.
@@ -388,7 +393,8 @@ impl Board {
     /// What became of the changes of each kind (G10), in this life of the process.
     pub fn accounts(&self) -> BTreeMap<String, Account> {
         let mut accounts: BTreeMap<String, Account> = BTreeMap::new();
-        for row in self.watchers() {
+        let past = self.past.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for row in self.watchers().into_iter().chain(past) {
             accounts.entry(row.target.kind.id()).or_default().add(&row.lane.usage().stats.account);
         }
         accounts

@@ -229,3 +229,40 @@ fn a_supervisor_that_does_not_answer_is_reported_and_not_waited_for() {
         assert_eq!((status, code.as_str()), (503, "supervisor_silent"));
     });
 }
+
+#[test]
+fn gaps_come_newest_first_by_kind_and_time() {
+    beside(async |process| {
+        assert_eq!(process.get("/api/v1/gaps").await.json(), json!({"items": []}));
+        for (kind, seen) in [("pods", "2026-01-01T00:00:00.000Z"), ("services", "2026-01-02T00:00:00.000Z")] {
+            let gap = json!({"kind": kind, "scope": null, "from": "5", "to": "9", "reason": "expired", "deletesUnknown": false,
+                "historyEpoch": 0, "seenAt": seen, "cluster": "c", "writerEpoch": 1});
+            process.faces.board.gaps.note(serde_json::from_value(gap).expect("a lasting copy"));
+        }
+        let kinds = async |query: &str| {
+            let gaps = process.get(&format!("/api/v1/gaps{query}")).await.json();
+            let kinds =
+                gaps["items"].as_array().expect("items").iter().map(|g| g["kind"].as_str().expect("a kind").to_owned());
+            kinds.collect::<Vec<_>>()
+        };
+        assert_eq!(kinds("").await, ["services", "pods"]);
+        assert_eq!(kinds("?limit=1").await, ["services"]);
+        assert_eq!(kinds("?kind=pods").await, ["pods"]);
+        assert_eq!(kinds("?since=2026-01-01T12:00:00Z").await, ["services"]);
+        assert_eq!(process.get("/api/v1/pipeline").await.json()["gaps"], 2);
+        let (status, code, detail) = process.get("/api/v1/gaps?since=yesterday").await.problem();
+        assert_eq!((status, code.as_str()), (400, "bad_parameter"), "{detail}");
+    });
+}
+
+#[test]
+fn a_list_of_identities_holds_nothing_else() {
+    beside(async |process| {
+        process.put("web", "shop", 7).await;
+        let list = process.get("/api/v1/objects?kind=pods&view=identity").await.json();
+        let identity =
+            json!({"metadata": {"namespace": "shop", "name": "web", "uid": "uid-web", "resourceVersion": "7"}});
+        assert_eq!(list["items"], json!([identity]));
+        assert_eq!(process.get("/api/v1/objects?kind=pods&view=names").await.problem().0, 400);
+    });
+}

@@ -47,8 +47,8 @@ fn main() {
         ("end_to_end", end_to_end::TRIALS),
         ("restart", restart::TRIALS),
         ("chaos", chaos::TRIALS),
-        ("shows", shows::WITHIN_THE_HISTORY),
         ("kinds", kinds::TRIALS),
+        ("shows", shows::WITHIN_THE_HISTORY),
     ];
     let all = || groups.into_iter().flat_map(|(group, trials)| trials.iter().map(move |trial| (group, *trial)));
     let (real, forgetful, laptop): (Shared, Shared, Shared) = Default::default();
