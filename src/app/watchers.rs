@@ -258,6 +258,8 @@ impl Watchers {
                 max_line: settings.watch.max_frame_bytes,
                 max_page: settings.watch.max_page_bytes,
                 max_record: self.record_limit(&topic),
+                selected: !target.selectors.is_empty(),
+                only: target.only.clone(),
                 ..Config::default()
             },
             batch: (settings.publisher.batch_events, settings.publisher.batch_bytes),

@@ -59,7 +59,7 @@ pub async fn targets(settings: &Settings, cluster: &Cluster) -> Result<Vec<Targe
         return Ok(watch.targets(&watch.captured()));
     }
     let discovery = cluster.discover().await.map_err(|error| Failure::with(UNAVAILABLE, error.to_string()))?;
-    let served = watch.resolve(&discovery, usize::MAX);
+    let served = watch.resolve(&discovery, watch.max_kinds);
     let kinds: Vec<Kind> = served.kinds.into_iter().map(|served| served.kind).collect();
     Ok(watch.targets(&kinds))
 }

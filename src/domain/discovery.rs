@@ -165,8 +165,8 @@ impl Discovery {
 
     fn has_twin(&self, (group, plural): &(String, String)) -> bool {
         TWINS.iter().any(|(twin, only, others)| {
-            let served = |other: &&str| self.served.contains_key(&((*other).to_owned(), plural.clone()));
-            twin == group && only.is_none_or(|only| only == plural) && others.iter().any(|other| served(&other))
+            let served = |other: &str| self.served.contains_key(&(other.to_owned(), plural.clone()));
+            twin == group && only.is_none_or(|only| only == plural) && others.iter().any(|other| served(other))
         })
     }
 

@@ -128,7 +128,7 @@ impl Tally {
 }
 
 /// Why a report changes nothing; what is not named here is `other`.
-pub const FILTERED: [&str; 6] = ["known", "replayed", "dead", "superseded", "events_deleted", "other"];
+pub const FILTERED: [&str; 7] = ["known", "replayed", "dead", "superseded", "events_deleted", "namespace", "other"];
 
 /// How full a lane is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,4 +1,5 @@
 //! Any kind: found by discovery, in the new way and the old, asked for with its selectors, and checked.
+#![allow(clippy::disallowed_methods, reason = "a server of old and a program that is waited for live beside the test")]
 
 use crate::kit::*;
 use crate::trials;

@@ -19,6 +19,10 @@ impl WatchCore {
         position: Option<Rv>,
     ) -> Commit {
         self.notices.push(Notice::Received);
+        if !self.config.counts(&object.get().namespace) {
+            self.notices.push(Notice::Filtered("namespace"));
+            return self.commit(Vec::new(), Vec::new(), position, lent.writer, lent.env);
+        }
         let stub = object.get().stub.as_ref().map(|stub| stub.reason);
         let suspect = list.is_some() && !self.suspects.is_empty() && {
             let o = object.get();

@@ -5,6 +5,8 @@ use crate::domain::record::OutRecord;
 use crate::domain::redact::{Object, Redacted};
 use crate::domain::rv::Rv;
 use bytes::Bytes;
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Knobs of the core. Times are monotonic, since any fixed point.
@@ -29,6 +31,17 @@ pub struct Config {
     pub list: ListMode,
     /// A label or field selector is set: what appears or goes may only have entered or left it.
     pub selected: bool,
+    /// Of all namespaces, those that count; `None` for every one. See [`Target::only`].
+    ///
+    /// [`Target::only`]: crate::domain::target::Target::only
+    pub only: Option<Arc<BTreeSet<String>>>,
+}
+
+impl Config {
+    /// Whether objects of that namespace count.
+    pub(super) fn counts(&self, namespace: &str) -> bool {
+        self.only.as_deref().is_none_or(|only| only.contains(namespace))
+    }
 }
 
 /// How lists are made.
@@ -54,6 +67,7 @@ impl Default for Config {
             max_backlog: 512 << 10,
             list: ListMode::Paged,
             selected: false,
+            only: None,
         }
     }
 }

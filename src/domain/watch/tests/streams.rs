@@ -157,3 +157,19 @@ proptest! {
         prop_assert_eq!((kit.position(), kit.core.buffered()), ("16", 0));
     }
 }
+
+#[test]
+fn what_lives_in_a_namespace_that_does_not_count_is_counted_and_not_written() {
+    let only = Some(Arc::new(["n".to_owned()].into()));
+    let mut kit = Kit::of("services", Config { only, ..config() });
+    let elsewhere = |name: &str, uid: &str, rv| item(name, uid, rv).replace(r#""namespace":"n""#, r#""namespace":"m""#);
+    kit.list("10", &[item("a", "u1", 5), elsewhere("b", "u2", 6)], "");
+    assert_eq!(kit.written(), ["r u1@5 relist snapshot"]);
+    kit.wait();
+    for (kind, rv) in [("ADDED", 11), ("MODIFIED", 12), ("DELETED", 13)] {
+        kit.stream(&format!("{{\"type\":\"{kind}\",\"object\":{}}}\n", elsewhere("c", "u3", rv)));
+    }
+    assert_eq!((kit.written().len(), kit.position()), (0, "13"), "the position goes on all the same");
+    let filtered = kit.notices.iter().filter(|notice| **notice == Notice::Filtered("namespace")).count();
+    assert_eq!(filtered, 4);
+}
