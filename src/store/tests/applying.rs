@@ -186,7 +186,7 @@ fn capture_takes_over_its_own_namespace_and_then_the_dead_are_forgotten() {
         put(1, "u", &a, "a2", 6),
     ]));
     let of_a = store.restored(&pods(), Some("a"));
-    assert_eq!(of_a.live, [(a.clone(), "a2".into(), "3".into(), 0)]);
+    assert_eq!(of_a.live, [(a.clone(), "a2".into(), "3".into(), 1)]);
     assert_eq!((of_a.owed.len(), &of_a.dead[..]), (0, &[("a1".into(), "2".into())][..]));
     assert_eq!(of_a.shadowed, [a]);
     let of_b = store.restored(&pods(), Some("b"));
