@@ -31,6 +31,8 @@ pub enum Wire {
 }
 
 /// One thing to write to the log, in order.
+// Made and taken apart within one call, one or two at a time: a box each would cost more than the size of a tombstone.
+#[allow(clippy::large_enum_variant)]
 #[derive(Debug, Clone)]
 pub enum Write {
     /// A change.

@@ -212,7 +212,7 @@ impl WatchCore {
         let ours = kind.strip_suffix("List") == Some(self.kind().name());
         let group = self.kind().group();
         let is_custom = group.contains('.') && !group.ends_with(".k8s.io");
-        !generic && !ours && !(is_custom && *api_version == self.kind().api_version())
+        !(generic || ours || is_custom && *api_version == self.kind().api_version())
     }
 
     pub(super) fn page_too_large(&mut self, env: Env) {
