@@ -48,6 +48,9 @@ pub fn take_over(lent: &Lent) {
         for (uid, rv) in restored.dead.into_iter().filter(|_| capture.synced || history_epoch == 0) {
             capture.index.restore_dead(uid, rv, history_epoch);
         }
+        for (at, last) in restored.ends.into_iter().filter(|_| capture.synced) {
+            capture.index.restore_end(at, last, history_epoch);
+        }
         let now = clock::wall_ms();
         let owed = restored
             .owed

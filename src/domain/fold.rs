@@ -172,6 +172,8 @@ fn change<'a>(key: ObjectKey<'_>, envelope: Box<Envelope<'a>>) -> Step<'a> {
 pub struct Ledger {
     owed: HashMap<Name, Death>,
     dead: HashMap<Arc<str>, (Name, Rv)>,
+    /// Keys that end in a tombstone, and its version.
+    ends: HashMap<Name, Rv>,
     shadowed: BTreeSet<Name>,
     buried: bool,
 }
@@ -181,6 +183,7 @@ impl Ledger {
     pub fn live(&mut self, at: &Name, uid: &str) {
         self.owed.remove(at);
         self.shadowed.remove(at);
+        self.ends.remove(at);
         // A uid dies once, except where the cluster's own history was rewound.
         self.dead.remove(uid);
     }
@@ -198,6 +201,9 @@ impl Ledger {
         self.owed.remove(at);
         if let (Some(uid), Some(rv)) = (uid, rv) {
             self.remember(at, &uid.into(), &rv);
+            if !self.buried {
+                self.ends.insert(at.clone(), rv);
+            }
         }
     }
 
@@ -220,6 +226,7 @@ impl Ledger {
     pub fn bury(&mut self) {
         self.buried = true;
         self.dead = HashMap::new();
+        self.ends = HashMap::new();
     }
 
     /// Keys whose delete has no tombstone yet.
@@ -230,6 +237,11 @@ impl Ledger {
     /// uid, name and version of the dead, those with a tombstone owed among them.
     pub fn dead(&self) -> impl Iterator<Item = (&Arc<str>, &Name, &Rv)> {
         self.dead.iter().map(|(uid, (at, rv))| (uid, at, rv))
+    }
+
+    /// Keys that end in a tombstone, with its version.
+    pub fn ends(&self) -> impl Iterator<Item = (&Name, &Rv)> {
+        self.ends.iter()
     }
 
     /// Keys that must be published again.

@@ -31,6 +31,8 @@ pub enum Wire {
 }
 
 /// One thing to write to the log, in order.
+// Made and taken apart within one call, one or two at a time: a box each would cost more than the size of a tombstone.
+#[allow(clippy::large_enum_variant)]
 #[derive(Debug, Clone)]
 pub enum Write {
     /// A change.
@@ -72,6 +74,10 @@ pub enum Note {
     Gone {
         /// uid.
         uid: Arc<str>,
+        /// Namespace and name.
+        at: Name,
+        /// Version that its delete is written with: its own, or the last known one.
+        last: Rv,
         /// Version by which it was gone: of its delete, of the list that missed it, or of its successor.
         rv: Rv,
         /// The history that the version belongs to.
@@ -172,6 +178,9 @@ pub struct Index {
     /// uids whose death stands in the log, with the version by which they were gone: a resume from an older version replays
     /// them, after a restart of the process as after one of the watcher alone.
     dead: HashMap<Arc<str>, (u64, Rv)>,
+    /// The version that the last delete of a name was written with: nothing that is older may be written behind it, whoever
+    /// it was. A resume from before a list reports again what the list has skipped.
+    ends: HashMap<Name, (u64, Rv)>,
     pass: u32,
     era: u32,
     /// Everything is being written anew for a change of scope or redaction.
@@ -200,9 +209,15 @@ impl Index {
         self.dead.insert(uid, (history_epoch, rv));
     }
 
+    /// Takes over where a key of the fold ends at start: the version that its last delete was written with.
+    pub fn restore_end(&mut self, at: Name, last: Rv, history_epoch: u64) {
+        self.ends.insert(at, (history_epoch, last));
+    }
+
     /// Forgets the dead that a watch from `position` can no longer replay.
     pub fn bury(&mut self, position: &Rv) {
         self.dead.retain(|_, (_, rv)| *rv > *position);
+        self.ends.retain(|_, (_, rv)| *rv > *position);
     }
 
     /// Starts a list: from now on what is not [`Note::Seen`] or [`Note::Live`] is missing from it.
@@ -214,6 +229,7 @@ impl Index {
     pub fn rewound(&mut self) {
         self.era += 1;
         self.dead = HashMap::new();
+        self.ends = HashMap::new();
     }
 
     /// From now on lists write everything anew. A second call before [`Index::rebased`] changes nothing, so that a watcher
@@ -243,13 +259,14 @@ impl Index {
                     known.seen_ms = Some(now_ms);
                 }
             }
-            Note::Gone { uid, rv, history_epoch } => {
+            Note::Gone { uid, at, last, rv, history_epoch } => {
                 if let Some(known) = self.by_uid.remove(&uid)
                     && self.by_name.get(&known.at) == Some(&uid)
                 {
                     self.by_name.remove(&known.at);
                 }
                 // Forgotten when the position passes it; of a delete that a watch reported that is the same commit.
+                self.restore_end(at, last, history_epoch);
                 self.dead.insert(uid, (history_epoch, rv));
             }
         }
@@ -318,6 +335,9 @@ impl Index {
         {
             return Outcome::filtered("dead", None);
         }
+        if known.is_none() && list.is_none() && self.ends.get(&at).is_some_and(|d| d.0 == history_epoch && rv <= d.1) {
+            return Outcome::filtered("superseded", None);
+        }
         let (mut writes, mut notes) = (Vec::new(), Vec::new());
         if known.is_none()
             && let Some(predecessor) = self.by_name.get(&at)
@@ -333,7 +353,7 @@ impl Index {
             self.gone(kind, predecessor, &loss, before, &mut writes, &mut notes);
         }
         if wire == Wire::Deleted {
-            let (namespace, name) = (at.namespace, at.name);
+            let (namespace, name) = (at.namespace.clone(), at.name.clone());
             writes.push(Write::Change(Change {
                 op: Op::Delete,
                 observed: if selected { Observed::Selector } else { Observed::Watch },
@@ -345,7 +365,7 @@ impl Index {
                 object,
             }));
             writes.push(Write::Tombstone { namespace, name, uid: uid.clone(), rv: rv.clone(), history_epoch });
-            notes.push(Note::Gone { uid, rv, history_epoch });
+            notes.push(Note::Gone { uid, at, last: rv.clone(), rv, history_epoch });
             return Outcome { writes, notes, filtered: None };
         }
         let first = list.is_some_and(|l| l.first);
@@ -411,7 +431,9 @@ impl Index {
             rv: known.rv.clone(),
             history_epoch: known.history_epoch,
         });
-        notes.push(Note::Gone { uid: uid.clone(), rv: loss.seen_at.clone(), history_epoch: loss.history_epoch });
+        let (at, rv) = (known.at.clone(), loss.seen_at.clone());
+        let last = known.rv.clone();
+        notes.push(Note::Gone { uid: uid.clone(), at, last, rv, history_epoch: loss.history_epoch });
     }
 }
 

@@ -125,6 +125,8 @@ pub struct Restored {
     pub owed: Vec<(Name, Arc<str>, Rv)>,
     /// The dead, those with a tombstone owed among them: uid and version of the delete.
     pub dead: Vec<(Arc<str>, Rv)>,
+    /// Keys that end in a tombstone, with its version: nothing older may be written behind it.
+    pub ends: Vec<(Name, Rv)>,
     /// Keys to be published again: the row, if it is live, else what a list of the API server says.
     pub shadowed: Vec<Name>,
 }
@@ -365,7 +367,10 @@ impl Store {
         let mut dead: Vec<_> = dead.map(|(uid, _, rv)| (uid.clone(), rv.clone())).collect();
         dead.sort_unstable();
         let shadowed = ledger.shadowed().filter(|at| ours(at)).cloned().collect();
-        Restored { live, owed, dead, shadowed }
+        let mut ends: Vec<_> =
+            ledger.ends().filter(|(at, _)| ours(at)).map(|(at, rv)| (at.clone(), rv.clone())).collect();
+        ends.sort_unstable();
+        Restored { live, owed, dead, ends, shadowed }
     }
 
     /// What the store takes.

@@ -46,6 +46,7 @@ pub(super) struct Listing {
     garbled: u32,
     /// The server's own token was taken once: the pages behind it are newer than the first.
     inconsistent: bool,
+    declared_inconsistent: bool,
     /// Not everything in it could be read or believed: nothing is concluded from what is missing.
     partial: bool,
     lied: bool,
@@ -129,6 +130,7 @@ impl WatchCore {
             failures: 0,
             garbled: 0,
             inconsistent: false,
+            declared_inconsistent: false,
             partial: false,
             lied: false,
             gap: None,
@@ -210,7 +212,7 @@ impl WatchCore {
         let ours = kind.strip_suffix("List") == Some(self.kind().name());
         let group = self.kind().group();
         let is_custom = group.contains('.') && !group.ends_with(".k8s.io");
-        !generic && !ours && !(is_custom && *api_version == self.kind().api_version())
+        !(generic || ours || is_custom && *api_version == self.kind().api_version())
     }
 
     pub(super) fn page_too_large(&mut self, env: Env) {
@@ -297,6 +299,13 @@ impl WatchCore {
         if !l.begun {
             let rv = l.page.as_ref().map(|p| p.page.rv.clone()).unwrap_or_default();
             return self.list_begins(Some(rv), lent);
+        }
+        if l.inconsistent && !l.declared_inconsistent && Some(&l.newest) > l.rv.as_ref() {
+            // What happened between the two is seen as versions that these pages already hold later ones of.
+            l.declared_inconsistent = true;
+            let (from, to) = (l.rv.clone(), Some(l.newest.clone()));
+            let records = self.gap_between("page_inconsistent", from, to, false, lent.capture.history_epoch, lent);
+            return Step::Commit(Commit { records, ..Commit::default() });
         }
         let list = l.context();
         let Some(digest) = &mut l.page else { return Step::Idle };

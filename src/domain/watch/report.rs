@@ -112,8 +112,20 @@ impl WatchCore {
         history_epoch: u64,
         lent: Lent<'_>,
     ) -> Vec<OutRecord> {
-        self.notices.push(Notice::Gap(reason));
         let from = Some(lent.capture.position.clone()).filter(|rv| !rv.is_empty());
+        self.gap_between(reason, from, to, deletes_unknown, history_epoch, lent)
+    }
+
+    pub(super) fn gap_between(
+        &mut self,
+        reason: &'static str,
+        from: Option<Rv>,
+        to: Option<Rv>,
+        deletes_unknown: bool,
+        history_epoch: u64,
+        lent: Lent<'_>,
+    ) -> Vec<OutRecord> {
+        self.notices.push(Notice::Gap(reason));
         let (kind, scope, seen_ms) = (self.kind().id(), self.scope.clone(), lent.env.wall_ms);
         Gap { kind, scope, from, to, reason, deletes_unknown, history_epoch, seen_ms }.records(lent.writer)
     }

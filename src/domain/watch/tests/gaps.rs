@@ -74,7 +74,10 @@ fn pages_that_expire_go_on_once_with_the_servers_own_token_and_the_first_page_is
     // c died, and d was born, between the two pages.
     kit.list("50", &[item("d", "u4", 40)], "");
     assert_eq!(kit.written(), ["c u4@40 relist", "d u2@6 inferred (50)", "t u2@6"]);
-    assert_eq!((kit.gaps(), kit.position()), (vec!["expired 10..30".to_owned()], "30"));
+    assert_eq!(
+        (kit.gaps(), kit.position()),
+        (vec!["expired 10..30".to_owned(), "page_inconsistent 30..50".to_owned()], "30")
+    );
     kit.wait();
     assert_eq!(kit.asked(), "watch 30");
     kit.stream(&(event("DELETED", "b", "u2", 35) + &event("ADDED", "d", "u4", 40)));

@@ -31,6 +31,8 @@ pub struct Log {
 pub struct Fold {
     pub live: Vec<(Name, Arc<str>, Rv)>,
     pub dead: BTreeMap<Arc<str>, Rv>,
+    /// Names that end in a death, and the version it was written with.
+    pub ends: Vec<(Name, Rv)>,
     /// Deletes whose tombstone did not make it.
     pub unburied: Vec<(Name, Arc<str>, Rv)>,
     /// Keys whose last offset is a repeat of something older, with what they really stand for: whether it is alive.
@@ -149,6 +151,7 @@ impl Log {
         Fold {
             live: held().filter(|r| !r.is_end()).map(|r| r.at()).collect(),
             dead,
+            ends: held().filter(|r| r.op.is_none()).map(|r| (r.at().0, r.at().2)).collect(),
             unburied: held().filter(|r| r.op == Some('d')).map(|r| r.at()).collect(),
             shadowed: held()
                 .filter(|r| r.op != Some('d') && last[r.key.as_str()] != **r)

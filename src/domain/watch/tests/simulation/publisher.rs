@@ -110,7 +110,8 @@ impl World {
         self.check_accounts();
         self.land();
         self.epoch += 1;
-        let Fold { live, dead, unburied, shadowed } = self.log.fold(self.rules.mutant != Some(Mutant::LastOffsetWins));
+        let Fold { live, dead, ends, unburied, shadowed } =
+            self.log.fold(self.rules.mutant != Some(Mutant::LastOffsetWins));
         let mut capture = Capture {
             position: self.checkpoint.clone().unwrap_or_default().rv,
             synced: self.checkpoint.is_some(),
@@ -124,6 +125,9 @@ impl World {
         if self.rules.mutant != Some(Mutant::ForgetTheDead) {
             for (uid, rv) in dead {
                 capture.index.restore_dead(uid, rv, 0);
+            }
+            for (at, last) in ends {
+                capture.index.restore_end(at, last, 0);
             }
         }
         self.process = Process::new(self.epoch, capture);
