@@ -13,7 +13,7 @@ use crate::domain::lane::{Lane, Tally};
 use crate::domain::redact::Redactor;
 use crate::domain::rv::Rv;
 use crate::domain::target::Target;
-use crate::domain::watch::{Action, Capture, Config, Env, Point, WatchCore};
+use crate::domain::watch::{Action, Capture, Config, Env, Notice, Point, WatchCore};
 use crate::kubernetes::driver::{self, Incoming, Order};
 use crate::messages::life::Drained;
 use crate::observe::board::WatcherRow;
