@@ -6,6 +6,7 @@
 use super::overlay::Overlay;
 use super::publisher::Publisher;
 use super::pump::{self, Pump, Pumping};
+use super::restore::{self, Siblings};
 use super::rt::{self, Context, Worker};
 use crate::domain::envelope::Writer;
 use crate::domain::index::{Before, Name};
@@ -25,7 +26,7 @@ use actix::prelude::{
     StreamHandler, WrapFuture as _,
 };
 use bytes::Bytes;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, watch};
@@ -59,8 +60,10 @@ pub struct Lent {
     pub folded: watch::Receiver<bool>,
     /// The checkpoint that the log held at the start.
     pub resume_from: Option<Rv>,
-    /// Watchers of the kind that have not taken over from the fold yet.
-    pub taken_over: Arc<AtomicUsize>,
+    /// Why it may not simply go on from there, if so: scope or redaction are others than they were.
+    pub rebase: Option<&'static str>,
+    /// What it shares with the other watchers of its kind.
+    pub siblings: Arc<Siblings>,
     /// The API server and the budgets shared with the other watchers.
     pub io: driver::Shared,
     /// Metrics.
@@ -78,6 +81,8 @@ pub struct Watcher {
     /// Frame budget of what the core has not digested.
     held: Vec<OwnedSemaphorePermit>,
     timer: Option<Instant>,
+    /// The fold has been taken over: from here on what is read is digested.
+    restored: bool,
     draining: bool,
 }
 
@@ -107,6 +112,7 @@ impl Watcher {
             reader: None,
             held: Vec::new(),
             timer: None,
+            restored: false,
             draining: false,
         }
     }
@@ -115,22 +121,50 @@ impl Watcher {
         Env { now: self.began.elapsed(), wall_ms: clock::wall_ms(), chance: rand::random() }
     }
 
-    /// The fold is complete: take it over, unless an earlier life did.
-    fn begin(&mut self, ctx: &mut Context<Self>) {
-        super::restore::take_over(&self.lent);
+    /// Opens the watch while the fold still runs, where it is known from where: a long fold must not outlast what the API
+    /// server keeps. What comes is not digested yet; the frame budget bounds it, and a server that cuts a slow reader off
+    /// is asked again from the same version.
+    fn read_ahead(&mut self, ctx: &mut Context<Self>) {
+        let Some(rv) = self.lent.resume_from.clone().filter(|_| self.lent.rebase.is_none()) else { return };
+        self.open(ctx);
+        let ahead = Capture { position: rv, synced: true, ..Capture::default() };
+        self.core.tick(&ahead, self.env());
+        self.obey(ctx);
+    }
+
+    fn open(&mut self, ctx: &mut Context<Self>) {
         let (orders, order_queue) = mpsc::unbounded_channel();
         let (out, incoming) = mpsc::channel(CHUNKS);
         self.orders = Some(orders);
         self.reader =
             Some(ctx.spawn_io(driver::drive(self.lent.io.clone(), self.lent.target.clone(), order_queue, out)));
         ctx.feed(incoming);
+    }
+
+    /// The fold is complete: take it over, unless an earlier life did.
+    fn begin(&mut self, ctx: &mut Context<Self>) {
+        restore::take_over(&self.lent);
+        if self.orders.is_none() {
+            self.open(ctx);
+        } else if self.position() != self.lent.resume_from {
+            // The fold shows that the checkpoint is not to be gone on from: the next life begins without.
+            ctx.stop();
+            return;
+        }
+        self.restored = true;
         ctx.run_interval(TIDY_EVERY, |this, _| this.tidy());
         self.turn(ctx);
+    }
+
+    fn position(&self) -> Option<Rv> {
+        let slot = self.lent.capture.lock().unwrap_or_else(PoisonError::into_inner);
+        slot.as_ref().map(|capture| capture.position.clone())
     }
 
     fn digest(&mut self) {
         let env = self.env();
         let lent = self.lent.clone();
+        restore::write_leavers(&lent);
         let mut slot = lent.capture.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(capture) = slot.as_mut() else { return };
         self.core.tick(capture, env);
@@ -255,7 +289,7 @@ impl Pumping for Watcher {
 
     /// Digests what has arrived, sends what is due, does what the core orders.
     fn turn(&mut self, ctx: &mut Context<Self>) {
-        if self.orders.is_some() && !self.draining {
+        if self.restored && !self.draining {
             self.digest();
             self.obey(ctx);
         }
@@ -266,6 +300,9 @@ impl Pumping for Watcher {
 impl Worker for Watcher {
     fn started(&mut self, ctx: &mut Context<Self>) {
         pump::listen(self, ctx);
+        if !*self.lent.folded.borrow() {
+            self.read_ahead(ctx);
+        }
         let mut folded = self.lent.folded.clone();
         let ready = async move { folded.wait_for(|folded| *folded).await.is_ok() }.into_actor(self);
         ctx.spawn(ready.map(|folded, this, ctx| {
@@ -313,7 +350,7 @@ impl Handler<Repair> for Watcher {
     type Result = ();
 
     fn handle(&mut self, repair: Repair, ctx: &mut Context<Self>) {
-        super::restore::write_again(&self.lent, &repair.at);
+        restore::write_again(&self.lent, &repair.at);
         self.turn(ctx);
     }
 }

@@ -11,16 +11,18 @@
 //! publisher flushes.
 
 use super::bringup::Up;
+use super::ends::Ends;
 use super::{End, Shared, StartError};
 use crate::actors::checkpoints::Checkpoints;
 use crate::actors::overlay::Overlay;
 use crate::actors::publisher::{self, Publisher};
 use crate::actors::query::QueryActor;
+use crate::actors::restore::Siblings;
 use crate::actors::rt::{Arbiters, ChildSpec, Group, Supervisor, SupervisorHandle};
-use crate::actors::shared_state::{self, SharedState};
+use crate::actors::shared_state::{self, Saving, SharedState};
 use crate::actors::stream_processor::{self, Positions, StreamProcessor};
 use crate::actors::watcher::{self, Watcher};
-use crate::domain::checkpoint::Checkpoint;
+use crate::domain::checkpoint::{self, Checkpoint};
 use crate::domain::envelope::Writer;
 use crate::domain::kind::Kind;
 use crate::domain::lane::{Lane, Limits};
@@ -39,11 +41,10 @@ use crate::observe::board::WatcherRow;
 use crate::observe::clock;
 use crate::observe::metrics::ActorReason;
 use crate::settings::{Scope, Settings};
-use crate::store::{Store, StoreOptions};
+use crate::store::{Identity, SavedFold, Store, StoreOptions};
 use actix::prelude::Addr;
 use futures_util::future::BoxFuture;
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use tokio::sync::{Notify, Semaphore, watch};
@@ -66,7 +67,9 @@ pub(super) fn wire(
     let kinds = settings.watch.captured();
     let partitions = |name: &str| up.topics.iter().find(|t| t.name == name).map_or(1, |t| t.partitions);
     let named = |name: &str| -> Arc<str> { format!("{prefix}{name}").into() };
-    let store = Store::new(store_options(settings, &cluster, &kinds, prefix));
+    let saved = saved_fold(settings, &cluster, &up);
+    let store =
+        Store::new(StoreOptions { keep_dead: saved.is_some(), ..store_options(settings, &cluster, &kinds, prefix) });
     store.set_writer_epoch(up.writer_epoch);
     let checkpoints = Checkpoints::new(named(topic::CHECKPOINTS), up.writer_epoch);
     let targets = targets(settings, &kinds);
@@ -117,6 +120,8 @@ pub(super) fn wire(
             let why = format!("a writer with epoch {epoch} has taken over these topics: this process stops (exit 70)");
             drop(end.send(End::GaveUp(why)));
         }),
+        saved,
+        checkpoints: checkpoints.clone(),
         board: shared.board.clone(),
         metrics: shared.metrics.clone(),
     };
@@ -152,6 +157,8 @@ pub(super) fn wire(
         owner: owner.to_owned(),
         rv,
         history_epoch: HISTORY_EPOCH,
+        scope_hash: String::new(),
+        policy_hash: String::new(),
         positions,
     };
     let blank = point(owner, None, Positions::new());
@@ -179,8 +186,8 @@ pub(super) fn wire(
     });
     let mut watch = Group::one_for_one("watch").intensity(intensity).backoff(backoff).stop_together();
     let (mut rows, mut addresses) = (Vec::new(), Vec::new());
-    let same_kind = |kind: &Kind| targets.iter().filter(|t| t.kind == *kind).count();
-    let mut waiting: BTreeMap<String, Arc<AtomicUsize>> = BTreeMap::new();
+    let same_kind = |kind: &Kind| targets.iter().filter(|t| t.kind == *kind).cloned().collect();
+    let mut siblings: BTreeMap<String, Arc<Siblings>> = BTreeMap::new();
     for target in &targets {
         let kind = target.kind.clone();
         let topic = named(&kind.topic());
@@ -193,7 +200,13 @@ pub(super) fn wire(
         let lane: Arc<Lane<Rv>> = Lane::new(limits, move || ring.notify_one());
         let row = WatcherRow::new(target.clone(), lane.clone());
         rows.push(row.clone());
-        let (at, blank) = (lane.clone(), point(&target.id(), None, Positions::new()));
+        let blank = Checkpoint {
+            scope_hash: checkpoint::scope_hash(target),
+            policy_hash: checkpoint::policy_hash(&policy, &kind),
+            ..point(&target.id(), None, Positions::new())
+        };
+        let rebase = up.memory.rebase(&target.id(), &blank.scope_hash, &blank.policy_hash);
+        let at = lane.clone();
         checkpoints.add(move || {
             at.watermark().map(|rv| Checkpoint { rv: Some(rv.as_str().to_owned()), history_epoch, ..blank.clone() })
         });
@@ -218,10 +231,8 @@ pub(super) fn wire(
             batch,
             store: store.clone(),
             folded: is_folded.clone(),
-            taken_over: waiting
-                .entry(kind.id())
-                .or_insert_with(|| Arc::new(AtomicUsize::new(same_kind(&kind))))
-                .clone(),
+            siblings: siblings.entry(kind.id()).or_insert_with(|| Arc::new(Siblings::new(same_kind(&kind)))).clone(),
+            rebase,
             resume_from: resume.and_then(|c| c.rv.as_deref()).map(Rv::new),
             io: io(),
             metrics: shared.metrics.clone(),
@@ -291,6 +302,21 @@ fn targets(settings: &Settings, kinds: &[Kind]) -> Vec<Target> {
 fn record_limit(settings: &Settings, topic: &str, up: &Up) -> usize {
     let own = up.topics.iter().find(|t| t.name == topic).and_then(|t| t.config.get("max.message.bytes")?.parse().ok());
     settings.publisher.max_record_bytes.min(own.unwrap_or(usize::MAX)).saturating_sub(1024)
+}
+
+/// Where the fold is saved, if it is. A log in memory ends with the process: nothing of it could be gone on from.
+fn saved_fold(settings: &Settings, cluster: &str, up: &Up) -> Option<Arc<Saving>> {
+    let Ends { log, cluster_uid, .. } = &up.ends;
+    let every = settings.store.save_interval;
+    if every.is_zero() || log.engine() == "memory" {
+        return None;
+    }
+    let identity = Identity {
+        cluster: cluster.to_owned(),
+        cluster_uid: cluster_uid.clone(),
+        log: format!("{} {}", log.engine(), log.location()),
+    };
+    Some(Arc::new(Saving { fold: SavedFold::new(settings.fold_dir(), identity), every }))
 }
 
 fn store_options(settings: &Settings, cluster: &str, kinds: &[Kind], prefix: &str) -> StoreOptions {

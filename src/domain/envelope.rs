@@ -65,6 +65,8 @@ pub enum Observed {
     Inferred,
     /// Written again at the start, because what stood in the log was incomplete or shadowed by an earlier writer.
     Resume,
+    /// It left the scope that is captured (a namespace, a kind, a selector that changed); it may still exist.
+    Descoped,
 }
 
 /// One change of one object, ready to become a record.

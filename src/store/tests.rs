@@ -1,6 +1,7 @@
 mod applying;
 mod events;
 mod listing;
+mod saving;
 mod subscribing;
 
 use super::*;
