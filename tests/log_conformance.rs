@@ -103,6 +103,7 @@ const KAFKA: &[(&str, Test)] = tests![
     faults::a_topic_that_is_not_there_fails_its_record_and_nothing_overtakes_it,
     faults::a_broker_that_is_not_there_is_named_within_the_deadline,
     faults::an_override_of_librdkafka_reaches_it,
+    faults::a_fetch_response_that_knows_no_leader_is_survived,
     faults::librdkafka_writes_nothing_behind_a_refused_record_when_gapless,
     faults::a_mark_of_a_transaction_does_not_keep_read_all_waiting,
 ];

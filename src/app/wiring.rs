@@ -29,7 +29,6 @@ use crate::domain::lane::{Lane, Limits};
 use crate::domain::redact::{Policy, Redactor};
 use crate::domain::restart::{Backoff, Intensity};
 use crate::domain::rv::Rv;
-use crate::domain::target::Target;
 use crate::domain::topic;
 use crate::domain::watch::Config;
 use crate::kubernetes::driver::{self, Deadlines};
@@ -40,7 +39,7 @@ use crate::messages::life::LifeFact;
 use crate::observe::board::WatcherRow;
 use crate::observe::clock;
 use crate::observe::metrics::ActorReason;
-use crate::settings::{Scope, Settings};
+use crate::settings::Settings;
 use crate::store::{Identity, SavedFold, Store, StoreOptions};
 use actix::prelude::Addr;
 use futures_util::future::BoxFuture;
@@ -72,7 +71,7 @@ pub(super) fn wire(
         Store::new(StoreOptions { keep_dead: saved.is_some(), ..store_options(settings, &cluster, &kinds, prefix) });
     store.set_writer_epoch(up.writer_epoch);
     let checkpoints = Checkpoints::new(named(topic::CHECKPOINTS), up.writer_epoch);
-    let targets = targets(settings, &kinds);
+    let targets = settings.watch.targets(&kinds);
     let lanes = targets.len() + 1;
     let limits = Limits {
         bytes: settings.publisher.lane_bytes.min(settings.publisher.all_lanes_bytes / lanes),
@@ -284,18 +283,6 @@ pub(super) fn wire(
 
 /// Increments when the cluster's own history is rewound (a later part detects that); until then there is one history.
 const HISTORY_EPOCH: u64 = 0;
-
-/// Kind by kind, namespace by namespace.
-fn targets(settings: &Settings, kinds: &[Kind]) -> Vec<Target> {
-    let namespaces: Vec<Option<Arc<str>>> = match settings.watch.scope() {
-        Scope::AllNamespaces => vec![None],
-        Scope::Namespaces(names) => names.iter().map(|n| Some(Arc::from(n.as_str()))).collect(),
-    };
-    let each = |kind: &Kind| {
-        namespaces.iter().map(|ns| Target { kind: kind.clone(), namespace: ns.clone() }).collect::<Vec<_>>()
-    };
-    kinds.iter().flat_map(each).collect()
-}
 
 /// The largest record that the topic takes: ours, or the topic's own limit if that is lower. 1 KiB is left for the
 /// framing that the broker counts too.

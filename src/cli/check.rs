@@ -126,7 +126,7 @@ async fn rights(cluster: &Cluster, settings: &Settings, report: &mut Report) -> 
         Scope::AllNamespaces => vec![None],
         Scope::Namespaces(names) => names.iter().map(|name| Some(name.as_str())).collect(),
     };
-    let kinds: Vec<Kind> = settings.watch.enabled_kinds().filter_map(Kind::builtin).collect();
+    let kinds = settings.watch.captured();
     let mut known = false;
     for kind in &kinds {
         for namespace in &namespaces {

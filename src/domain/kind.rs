@@ -31,10 +31,11 @@ struct Spec {
     name: Box<str>,
     tracking: Tracking,
     content: Content,
+    namespaced: bool,
     builtin: bool,
 }
 
-/// One captured kind. Cheap to clone; equal and ordered by group and plural.
+/// One captured kind. Cheap to clone; equal and ordered by group and plural, whatever the version.
 #[derive(Clone)]
 pub struct Kind(Arc<Spec>);
 
@@ -61,9 +62,28 @@ impl Kind {
                 // core/v1 Events only: events.k8s.io shares their storage, reading both would publish twice.
                 tracking: if *plural == "events" { Tracking::Stream } else { Tracking::Table },
                 content: if *plural == "secrets" { Content::Metadata } else { Content::Full },
+                namespaced: true,
                 builtin: true,
             }))
         })
+    }
+
+    /// Any kind, as discovery names it: `name` is the singular in CamelCase. One of the built-in kinds stays what it is.
+    pub fn custom(group: &str, version: &str, plural: &str, name: &str, namespaced: bool) -> Self {
+        if let Some(builtin) = Self::builtin(plural).filter(|kind| kind.group() == group) {
+            return builtin;
+        }
+        Self(Arc::new(Spec {
+            group: group.into(),
+            version: version.into(),
+            plural: plural.into(),
+            name: name.into(),
+            tracking: Tracking::Table,
+            // Nobody said yet what in it may be seen.
+            content: Content::Metadata,
+            namespaced,
+            builtin: false,
+        }))
     }
 
     /// The seven built-in kinds, in the order in which they are shown.
@@ -100,12 +120,22 @@ impl Kind {
         }
     }
 
+    /// Whether its objects live in namespaces; else there is one collection for the cluster.
+    pub fn namespaced(&self) -> bool {
+        self.0.namespaced
+    }
+
+    /// Whether it is one of the seven that are captured by default.
+    pub fn is_builtin(&self) -> bool {
+        self.0.builtin
+    }
+
     /// How its changes are tracked.
     pub fn tracking(&self) -> Tracking {
         self.0.tracking
     }
 
-    /// What of it may leave the cluster.
+    /// What of it may leave the cluster where the settings say nothing else.
     pub fn content(&self) -> Content {
         self.0.content
     }
@@ -190,6 +220,27 @@ mod tests {
         assert_eq!(deployments.path(Some("a")), "/apis/apps/v1/namespaces/a/deployments");
         assert_eq!(Kind::builtin("pods").expect("built in").path(None), "/api/v1/pods");
         assert!(Kind::builtin("Pod").is_none());
+    }
+
+    #[test]
+    fn any_other_kind_goes_by_plural_and_group_and_shows_metadata_only() {
+        let certificates = Kind::custom("cert-manager.io", "v1", "certificates", "Certificate", true);
+        assert_eq!(certificates.id(), "certificates.cert-manager.io");
+        assert_eq!(certificates.topic(), "k8s-certificates.cert-manager.io");
+        assert_eq!(certificates.path(Some("a")), "/apis/cert-manager.io/v1/namespaces/a/certificates");
+        assert_eq!(certificates.content(), Content::Metadata);
+        let nodes = Kind::custom("", "v1", "nodes", "Node", false);
+        assert_eq!((nodes.id().as_str(), nodes.namespaced()), ("nodes", false));
+        assert_eq!(nodes.path(None), "/api/v1/nodes");
+        assert_eq!(certificates, Kind::custom("cert-manager.io", "v2", "certificates", "Certificate", true));
+    }
+
+    #[test]
+    fn a_built_in_kind_found_by_discovery_stays_what_it_is() {
+        let secrets = Kind::custom("", "v1", "secrets", "Secret", true);
+        assert!(secrets.is_builtin() && secrets.content() == Content::Metadata);
+        let events = Kind::custom("events.k8s.io", "v1", "events", "Event", true);
+        assert_eq!((events.id().as_str(), events.is_builtin()), ("events.events.k8s.io", false));
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub mod index;
 pub mod kind;
 pub mod lane;
 pub mod narrate;
+pub mod pattern;
 pub mod rbac;
 pub mod record;
 pub mod redact;

@@ -263,16 +263,11 @@ impl FieldSelector {
             if term.trim().is_empty() {
                 continue;
             }
-            let (operator, equal, width) = find_operator(term).ok_or_else(|| {
-                SelectorError::new(at, format!("{term:?} is no field selector: write field=value or field!=value"))
-            })?;
-            let name = term[..operator].trim();
+            let (name, equal, value) = split_term(at, term)?;
             let field = fields.iter().find(|f| **f == name).ok_or_else(|| {
                 let known = fields.join(", ");
                 SelectorError::new(at, format!("field {name:?} cannot be selected by; these can: {known}"))
             })?;
-            let behind = operator + width;
-            let value = unescape(term[behind..].trim()).map_err(|e| SelectorError::new(at + behind, e))?;
             terms.push(FieldTerm { field, equal, value });
         }
         Ok(Self(terms))
@@ -292,6 +287,30 @@ impl FieldSelector {
     pub fn matches<'l>(&self, field: impl Fn(&str) -> Option<&'l str>) -> bool {
         self.0.iter().all(|t| (field(t.field).unwrap_or_default() == t.value) == t.equal)
     }
+}
+
+/// Whether a text is a field selector, of whatever fields.
+pub fn check_fields(text: &str) -> Result<(), SelectorError> {
+    for (at, term) in split_unescaped(text) {
+        if !term.trim().is_empty() {
+            split_term(at, term)?;
+        }
+    }
+    Ok(())
+}
+
+/// A term's field, whether it must be equal, and the value.
+fn split_term(at: usize, term: &str) -> Result<(&str, bool, String), SelectorError> {
+    let (operator, equal, width) = find_operator(term).ok_or_else(|| {
+        SelectorError::new(at, format!("{term:?} is no field selector: write field=value or field!=value"))
+    })?;
+    let name = term[..operator].trim();
+    if name.is_empty() {
+        return Err(SelectorError::new(at, format!("{term:?} names no field: write field=value or field!=value")));
+    }
+    let behind = operator + width;
+    let value = unescape(term[behind..].trim()).map_err(|e| SelectorError::new(at + behind, e))?;
+    Ok((name, equal, value))
 }
 
 /// The terms between commas that no backslash escapes, with their first bytes.

@@ -196,6 +196,8 @@ impl ApiServer for Cluster {
 fn http_request(target: &Target, request: &Request) -> Result<http::Request<Vec<u8>>, kube::core::request::Error> {
     let base = kube::core::Request::new(target.kind.path(target.namespace.as_deref()));
     let metadata = target.kind.content() == Content::Metadata;
+    let selector = |text: &Option<std::sync::Arc<str>>| text.as_deref().map(str::to_owned);
+    let (label, field) = (selector(&target.selectors.label), selector(&target.selectors.field));
     match &request.verb {
         Verb::List { limit, next, at_least } => {
             let mut params = ListParams::default().limit(*limit);
@@ -204,15 +206,38 @@ fn http_request(target: &Target, request: &Request) -> Result<http::Request<Vec<
             } else if let Some(rv) = at_least {
                 params = params.at(rv.as_str()).matching(VersionMatch::NotOlderThan);
             }
+            (params.label_selector, params.field_selector) = (label, field);
             if metadata { base.list_metadata(&params) } else { base.list(&params) }
         }
         Verb::Watch { rv, timeout_seconds } => {
-            let params = WatchParams::default().timeout(*timeout_seconds);
+            let mut params = WatchParams::default().timeout(*timeout_seconds);
+            (params.label_selector, params.field_selector) = (label, field);
             let mut request =
                 if metadata { base.watch_metadata(&params, rv.as_str()) } else { base.watch(&params, rv.as_str()) }?;
             // A compressed watch holds events back and costs more than it saves inside a cluster (kube #2079).
             request.headers_mut().insert(http::header::ACCEPT_ENCODING, http::HeaderValue::from_static("identity"));
             Ok(request)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::target::Selectors;
+
+    #[test]
+    fn every_page_of_a_list_is_asked_for_with_the_selectors() {
+        let selectors = Selectors { label: Some("app in (a,b)".into()), field: Some("type!=x".into()) };
+        let target = Target { selectors, ..Target::within(Kind::builtin("secrets").expect("built in"), "shop") };
+        for next in [None, Some("token".to_owned())] {
+            let request = Request { id: 1, verb: Verb::List { limit: 5, next, at_least: None } };
+            let uri = http_request(&target, &request).expect("well formed").uri().to_string();
+            assert!(uri.starts_with("/api/v1/namespaces/shop/secrets?"), "{uri}");
+            assert!(
+                uri.contains("labelSelector=app+in+%28a%2Cb%29") && uri.contains("fieldSelector=type%21%3Dx"),
+                "{uri}"
+            );
         }
     }
 }

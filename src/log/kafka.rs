@@ -17,6 +17,8 @@ use crate::domain::topic::TopicSpec;
 use crate::log::{Log, LogError, Offsets, Producer, Reader, Start, TopicState};
 use admin::Admin;
 pub use config::KafkaConfig;
+#[cfg(all(target_os = "linux", feature = "testing"))]
+pub use ffi::hints_ignored;
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
 use thread::off_thread;

@@ -4,10 +4,13 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use crate::domain::selector::{LabelSelector, check_fields};
+
+use super::kafka::OTHER_KINDS;
 use super::load::Provenance;
 use super::problem::{Origin, Problem};
 use super::tree::dotted;
-use super::{LogEngine, Settings};
+use super::{KindSettings, LogEngine, Settings};
 
 /// Every fault of meaning.
 pub fn check(settings: &Settings, provenance: &Provenance) -> Vec<Problem> {
@@ -73,13 +76,14 @@ const PARTITION: &str = "the partition of a key is fixed for ever, as Java compu
 const TABLES: &str = "agent-events keeps its own offsets";
 
 /// Topics that hold a state: the last record of a key must never expire.
-const STATE_TOPICS: [&str; 8] = [
+const STATE_TOPICS: [&str; 9] = [
     "k8s-pods",
     "k8s-deployments",
     "k8s-statefulsets",
     "k8s-services",
     "k8s-configmaps",
     "k8s-secrets",
+    OTHER_KINDS,
     "shared-state",
     "agent-events-checkpoints",
 ];
@@ -126,6 +130,10 @@ impl Check<'_> {
             ),
             _ => {}
         }
+        for (name, table) in watch.kinds() {
+            self.kind(name, table);
+        }
+        self.within(&["watch", "max_kinds"], watch.max_kinds, 1..=10_000);
         if watch.enabled_kinds().next().is_none() {
             self.fault(&["watch", "pods", "enabled"], "no kind is left to watch", Some("enable one with --resources"));
         }
@@ -133,6 +141,35 @@ impl Check<'_> {
         self.within(&["watch", "page_size"], watch.page_size, 1..=10_000);
         self.within(&["watch", "max_frame_bytes"], watch.max_frame_bytes, 64 << 10..=256 << 20);
         self.within(&["watch", "max_page_bytes"], watch.max_page_bytes, 64 << 10..=1 << 30);
+    }
+
+    fn kind(&mut self, name: &str, table: &KindSettings) {
+        let under = |key| ["watch", name, key];
+        if table.enabled && name == "events.events.k8s.io" {
+            let message = "these are the same objects as those of events, in another form";
+            self.fault(&under("enabled"), message, Some("enable events instead"));
+        }
+        match table.policy.as_deref() {
+            Some("metadata") | None => {}
+            Some("keys" | "full") if name == "secrets" => {
+                self.fault(&under("policy"), "expected metadata: no value of a Secret leaves the process", None);
+            }
+            Some("keys" | "full") => {}
+            Some(_) => self.fault(&under("policy"), "expected `metadata`, `keys` or `full`", None),
+        }
+        if let Some(Err(error)) = table.label_selector.as_deref().map(LabelSelector::parse) {
+            let hint = Some("for example \"app=web,tier!=cache\"");
+            self.fault(&under("label_selector"), &format!("no label selector: {error}"), hint);
+        }
+        if let Some(Err(error)) = table.field_selector.as_deref().map(check_fields) {
+            let hint = Some("for example \"status.phase!=Succeeded\"");
+            self.fault(&under("field_selector"), &format!("no field selector: {error}"), hint);
+        }
+        for namespace in &table.namespaces {
+            if !is_dns_label(namespace) {
+                self.fault(&["watch", name, "namespaces", namespace], NOT_A_NAMESPACE, None);
+            }
+        }
     }
 
     fn redaction(&mut self) {
@@ -179,7 +216,7 @@ impl Check<'_> {
         if topics.prefix.len() > 200 || !(topics.prefix.is_empty() || is_kafka_name(&topics.prefix)) {
             self.fault(&["topics", "prefix"], "expected at most 200 letters, digits and ._-", None);
         }
-        for (name, topic) in topics.all() {
+        for (name, topic) in topics.all().into_iter().chain([(OTHER_KINDS, &topics.other_kinds)]) {
             let partitions = ["topics", name, "partitions"];
             self.within(&partitions, topic.partitions, 1..=10_000);
             if name == "agent-events-checkpoints" && topic.partitions > 1 {

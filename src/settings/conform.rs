@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use config::{Map, Value, ValueKind};
 
+use crate::domain::pattern::Pattern;
+
 use super::layer::Layer;
 use super::problem::Problem;
 use super::shape::{Free, Shape};
@@ -29,9 +31,10 @@ impl Conform<'_> {
     fn value(&mut self, value: Value, shape: &Shape, path: &mut Vec<String>) -> Option<Value> {
         let fits = matches!(
             (shape, &value.kind),
-            (Shape::Table(_) | Shape::Free(_), ValueKind::Table(_))
+            (Shape::Table(_) | Shape::Kinds { .. } | Shape::Free(_), ValueKind::Table(_))
                 | (Shape::Flag, ValueKind::Boolean(_))
                 | (Shape::Whole, ValueKind::I64(_))
+                | (Shape::Word, ValueKind::String(_))
                 // A size may be a number. Whether this text may, its type knows; see `typed`.
                 | (Shape::Text, ValueKind::String(_) | ValueKind::I64(_) | ValueKind::Float(_) | ValueKind::Boolean(_))
         );
@@ -45,20 +48,41 @@ impl Conform<'_> {
             return None;
         }
         match (shape, &value.kind) {
-            (Shape::Table(children), ValueKind::Table(_)) => Some(self.table(value, children, path)),
+            (Shape::Table(children), ValueKind::Table(_)) => Some(self.table(value, children, None, path)),
+            (Shape::Kinds { known, kind }, ValueKind::Table(_)) => Some(self.table(value, known, Some(kind), path)),
             (Shape::Free(free), ValueKind::Table(_)) => Some(self.free(&value, *free, path)),
             _ => Some(value),
         }
     }
 
-    fn table(&mut self, table: Value, children: &BTreeMap<String, Shape>, path: &mut Vec<String>) -> Value {
+    /// A table with these names; `kind` is what stands in that of a kind which is none of them.
+    fn table(
+        &mut self,
+        table: Value,
+        children: &BTreeMap<String, Shape>,
+        kind: Option<&Shape>,
+        path: &mut Vec<String>,
+    ) -> Value {
         let origin = table.origin().unwrap_or_default().to_owned();
         let ValueKind::Table(entries) = table.kind else { return table };
         let mut kept = Map::new();
+        let mut entries: Vec<(String, Value)> = entries.into_iter().collect();
+        // In the order of the lines, so that of two that are one the later is at fault.
+        entries.sort_by_cached_key(|(key, entry)| (self.origins.of(entry), key.clone()));
         for (key, entry) in entries {
-            path.push(key.clone());
-            match children.get(&key) {
-                Some(child) => kept.extend(self.value(entry, child, path).map(|value| (key, value))),
+            let known = children.get(&key);
+            // A kind has one name here, however it was spelled, so that layers meet.
+            let pattern = kind.filter(|_| known.is_none() && matches!(entry.kind, ValueKind::Table(_)));
+            let pattern = pattern.and_then(|kind| Some((Pattern::parse(&key).ok()?.to_string(), kind)));
+            let (name, shape) = match (known, pattern) {
+                (Some(child), _) => (key, Some(child)),
+                (None, Some((name, kind))) => (name, Some(kind)),
+                (None, None) => (key, None),
+            };
+            path.push(name.clone());
+            match shape {
+                Some(_) if kept.contains_key(&name) => self.found.push(self.said_twice(path, &entry)),
+                Some(child) => kept.extend(self.value(entry, child, path).map(|value| (name, value))),
                 None => self.found.push(self.unknown(path, &entry)),
             }
             path.pop();
@@ -86,8 +110,27 @@ impl Conform<'_> {
         tree::table(&table.origin().unwrap_or_default().to_owned(), kept)
     }
 
+    fn said_twice(&self, path: &[String], entry: &Value) -> Problem {
+        Problem {
+            key: dotted(path),
+            value: None,
+            origin: self.origins.of(entry),
+            message: "this kind has two tables, under two of its names".to_owned(),
+            hint: Some("make them one".to_owned()),
+        }
+    }
+
     fn unknown(&self, path: &[String], entry: &Value) -> Problem {
         let hint = match self.all.nearest(path) {
+            None if let Some(kind) = unquoted_kind(path, entry) => {
+                format!("a kind with a group is quoted: [{kind}]")
+            }
+            // [watch.namespace], read as the table of a kind.
+            None if let [watch, table, _] = path
+                && let Some(Shape::Free(_)) = self.all.at(&[watch.clone(), format!("{table}s")]) =>
+            {
+                format!("did you mean {watch}.{table}s?")
+            }
             Some(known) => format!("did you mean {known}?"),
             None => "`agent-events config default` prints every setting there is".to_owned(),
         };
@@ -100,6 +143,22 @@ impl Conform<'_> {
             hint: Some(hint),
         }
     }
+}
+
+/// The kind that `[watch.certificates.cert-manager.io]` was meant to be.
+fn unquoted_kind(path: &[String], entry: &Value) -> Option<String> {
+    let ([watch, first, next], ValueKind::Table(below)) = (path, &entry.kind) else { return None };
+    let mut parts = vec![first.clone(), next.clone()];
+    let mut below = below;
+    // The group goes on as long as a table holds nothing but one other.
+    while let Some((key, ValueKind::Table(deeper))) = below.iter().next().map(|(key, value)| (key, &value.kind))
+        && below.len() == 1
+        && key != "namespaces"
+    {
+        parts.push(key.clone());
+        below = deeper;
+    }
+    Pattern::parse(&parts.join(".")).ok().map(|kind| dotted(&[watch.clone(), kind.to_string()]))
 }
 
 fn wrong_type(path: &[String], value: &Value, expected: &str, origins: &Origins) -> Problem {

@@ -9,6 +9,9 @@ use crate::domain::topic::TopicSpec;
 
 use super::units::{PassThrough, Secret, unset_when_empty};
 
+/// The table for the topics of kinds that have none of their own.
+pub(super) const OTHER_KINDS: &str = "other-kinds";
+
 /// `[kafka]`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct KafkaSettings {
@@ -57,6 +60,9 @@ pub struct TopicsSettings {
     /// Metadata of Secrets.
     #[serde(rename = "k8s-secrets")]
     pub k8s_secrets: TopicSettings,
+    /// The topic of every kind that has no table of its own.
+    #[serde(rename = "other-kinds")]
+    pub other_kinds: TopicSettings,
     /// State shared by programs.
     #[serde(rename = "shared-state")]
     pub shared_state: TopicSettings,
@@ -94,7 +100,7 @@ pub struct TopicSettings {
 }
 
 impl TopicsSettings {
-    /// Every topic by its name without the prefix, in the order of default.toml.
+    /// Every topic that is named in default.toml, without the prefix, in its order.
     pub fn all(&self) -> [(&'static str, &TopicSettings); 12] {
         [
             ("k8s-events", &self.k8s_events),
@@ -121,16 +127,25 @@ impl TopicsSettings {
     pub fn specs(&self, kinds: &[Kind]) -> Vec<TopicSpec> {
         let of_kinds: Vec<String> = kinds.iter().map(Kind::topic).collect();
         let needed = |name: &str| !name.starts_with("k8s-") || of_kinds.iter().any(|topic| topic == name);
-        let spec = |(name, topic): (&str, &TopicSettings)| {
-            let mut config = topic.config.0.clone();
-            config.insert("min.insync.replicas".to_owned(), self.min_insync_replicas.to_string());
-            TopicSpec {
-                name: format!("{}{name}", self.prefix),
-                partitions: i32::from(topic.partitions),
-                replication: i32::from(self.replication),
-                config,
-            }
-        };
-        self.all().into_iter().filter(|(name, _)| needed(name)).map(spec).collect()
+        let named = self.all().into_iter().filter(|(name, _)| needed(name)).map(|(name, topic)| self.spec(name, topic));
+        let others = kinds.iter().filter(|kind| self.get(&kind.topic()).is_none()).map(|kind| self.spec_of(kind));
+        named.chain(others).collect()
+    }
+
+    /// The topic of one kind, as it should be, with the prefix.
+    pub fn spec_of(&self, kind: &Kind) -> TopicSpec {
+        let name = kind.topic();
+        self.spec(&name, self.get(&name).unwrap_or(&self.other_kinds))
+    }
+
+    fn spec(&self, name: &str, topic: &TopicSettings) -> TopicSpec {
+        let mut config = topic.config.0.clone();
+        config.insert("min.insync.replicas".to_owned(), self.min_insync_replicas.to_string());
+        TopicSpec {
+            name: format!("{}{name}", self.prefix),
+            partitions: i32::from(topic.partitions),
+            replication: i32::from(self.replication),
+            config,
+        }
     }
 }

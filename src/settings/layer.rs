@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 
 use config::{Value, ValueKind};
 
+use crate::domain::pattern::Pattern;
+
 use super::problem::{Origin, Problem};
-use super::shape::{Shape, nearest_name};
+use super::shape::Shape;
 use super::tree::{self, Origins};
 
 /// All that was given to the program, lowest layer first; `config/default.toml` lies below all of it.
@@ -45,7 +47,7 @@ pub enum FlagOverride {
         /// The flag as typed.
         flag: String,
         /// As typed; each may be a comma list.
-        plurals: Vec<String>,
+        kinds: Vec<String>,
     },
 }
 
@@ -66,9 +68,9 @@ impl FlagOverride {
         Self::value("--all-namespaces", "watch.all_namespaces", "true")
     }
 
-    /// `--resources pods,services`.
-    pub fn resources(plurals: Vec<String>) -> Self {
-        Self::Resources { flag: "--resources".to_owned(), plurals }
+    /// `--resources pods,certificates.cert-manager.io,*.example.com`.
+    pub fn resources(kinds: Vec<String>) -> Self {
+        Self::Resources { flag: "--resources".to_owned(), kinds }
     }
 
     /// `--poll-interval 30`, in seconds.
@@ -83,12 +85,14 @@ pub struct Layer {
     pub values: Value,
     /// Whether the namespaces of lower layers no longer count.
     pub replaces_namespaces: bool,
+    /// The only kinds that are still enabled, where a layer says that.
+    pub only_kinds: Option<Vec<Pattern>>,
 }
 
 impl Layer {
     /// A layer of these values.
     pub fn of(values: Value) -> Self {
-        Self { values, replaces_namespaces: false }
+        Self { values, replaces_namespaces: false, only_kinds: None }
     }
 
     /// A `--config` file.
@@ -148,47 +152,36 @@ impl Layer {
                 let on = |name: String| (name, Value::new(Some(&origin), true));
                 let table = tree::table(&origin, names.into_iter().map(on).collect());
                 let path = ["watch", "namespaces"].map(str::to_owned);
-                Ok(Self { values: tree::single(&path, table), replaces_namespaces: true })
+                Ok(Self { replaces_namespaces: true, ..Self::of(tree::single(&path, table)) })
             }
-            FlagOverride::Resources { flag, plurals } => {
-                let plurals = split_commas(plurals);
+            FlagOverride::Resources { flag, kinds } => {
+                let kinds = split_commas(kinds);
                 let origin = origins.intern(Origin::Flag(flag.clone()));
-                let known = kinds(shape);
-                if plurals.is_empty() {
-                    return Err(vec![names_nothing(flag, "a kind", &format!("known: {}", known.join(", ")))]);
+                if kinds.is_empty() {
+                    return Err(vec![names_nothing(flag, "a kind", "for example pods,deployments, or * for all")]);
                 }
-                let unknown: Vec<_> = plurals
-                    .iter()
-                    .filter(|plural| !known.contains(&plural.as_str()))
-                    .map(|plural| unknown_kind(plural, flag, &known))
-                    .collect();
-                if !unknown.is_empty() {
-                    return Err(unknown);
+                let understood = kinds.iter().map(|typed| Pattern::parse(typed).map_err(|why| (typed, why)));
+                let (patterns, faulty): (Vec<_>, Vec<_>) = understood.partition(Result::is_ok);
+                let faulty = faulty.into_iter().filter_map(Result::err);
+                let faulty: Vec<_> = faulty.map(|(typed, why)| no_kind(typed, why, flag)).collect();
+                if !faulty.is_empty() {
+                    return Err(faulty);
                 }
-                let enabled = |kind: &str| {
-                    let on = Value::new(Some(&origin), plurals.iter().any(|plural| plural == kind));
-                    (kind.to_owned(), tree::single(&["enabled".to_owned()], on))
+                let patterns: Vec<Pattern> = patterns.into_iter().filter_map(Result::ok).collect();
+                let on = |pattern: &Pattern| {
+                    let on = Value::new(Some(&origin), true);
+                    (pattern.to_string(), tree::single(&["enabled".to_owned()], on))
                 };
-                let table = tree::table(&origin, known.iter().map(|kind| enabled(kind)).collect());
-                Ok(Self::of(tree::single(&["watch".to_owned()], table)))
+                let table = tree::table(&origin, patterns.iter().map(on).collect());
+                let values = tree::single(&["watch".to_owned()], table);
+                Ok(Self { only_kinds: Some(patterns), ..Self::of(values) })
             }
         }
     }
 }
 
-/// The kinds are the tables below `watch` that can be enabled.
-fn kinds(shape: &Shape) -> Vec<&str> {
-    let Some(Shape::Table(watch)) = shape.at(&["watch".to_owned()]) else { return Vec::new() };
-    let is_kind = |child: &Shape| matches!(child, Shape::Table(below) if below.contains_key("enabled"));
-    watch.iter().filter(|(_, child)| is_kind(child)).map(|(kind, _)| kind.as_str()).collect()
-}
-
-fn unknown_kind(plural: &str, flag: &str, known: &[&str]) -> Problem {
-    let hint = match nearest_name(plural, known.iter().copied()) {
-        Some(kind) => format!("did you mean {kind}?"),
-        None => format!("known: {}", known.join(", ")),
-    };
-    whole_layer(Origin::Flag(flag.to_owned()), format!("unknown kind {plural:?}"), &hint)
+fn no_kind(typed: &str, why: String, flag: &str) -> Problem {
+    Problem { hint: None, ..whole_layer(Origin::Flag(flag.to_owned()), format!("{typed:?} is no kind: {why}"), "") }
 }
 
 fn names_nothing(flag: &str, what: &str, hint: &str) -> Problem {
@@ -226,11 +219,11 @@ fn from_argument(text: &str, shape: Option<&Shape>, origins: &mut Origins) -> Va
         _ => tree::remove(&mut root, &["value"]),
     });
     match (shape, parsed.map(|value| value.kind)) {
-        (Some(Shape::Text), Some(ValueKind::String(quoted))) if text.starts_with(['"', '\'']) => {
+        (Some(Shape::Text | Shape::Word), Some(ValueKind::String(quoted))) if text.starts_with(['"', '\'']) => {
             ValueKind::String(quoted)
         }
-        (Some(Shape::Text), Some(kind @ (ValueKind::Table(_) | ValueKind::Array(_)))) => kind,
-        (Some(Shape::Text), _) | (_, None) => ValueKind::String(text.to_owned()),
+        (Some(Shape::Text | Shape::Word), Some(kind @ (ValueKind::Table(_) | ValueKind::Array(_)))) => kind,
+        (Some(Shape::Text | Shape::Word), _) | (_, None) => ValueKind::String(text.to_owned()),
         (_, Some(kind)) => kind,
     }
 }

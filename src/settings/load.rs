@@ -4,9 +4,11 @@
 //! its type refuses is replaced by its default for the rest of the work, so that one fault never hides another. Whatever
 //! was found makes the whole load fail.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use config::Value;
+use config::{Value, ValueKind};
+
+use crate::domain::pattern::Pattern;
 
 use super::check::check;
 use super::conform::{conform_layer, is_secret};
@@ -81,6 +83,7 @@ fn read_all(sources: &Sources) -> (Loaded, Vec<Problem>) {
         }
     }
     replace_namespaces(&mut layers);
+    disable_other_kinds(&mut layers);
 
     let mut merged = merge(layers);
     let mut settings: Settings = typed(&mut merged, &defaults, &origins, &mut problems);
@@ -133,6 +136,36 @@ fn replace_namespaces(layers: &mut [Layer]) {
             tree::clear(&mut lower.values, &NAMESPACES);
         }
     }
+}
+
+/// `--resources` means exactly what it says: every table of a lower layer that it does not name is switched off, and those
+/// that it names only by a group or by `*` are switched on.
+fn disable_other_kinds(layers: &mut [Layer]) {
+    for upper in 1..layers.len() {
+        let Some(only) = layers[upper].only_kinds.clone() else { continue };
+        let lower: BTreeSet<String> = layers[..upper].iter().flat_map(kind_tables).collect();
+        for name in lower {
+            let Ok(pattern) = Pattern::parse(&name) else { continue };
+            let origin = layers[upper].values.origin().unwrap_or_default().to_owned();
+            let on = Value::new(Some(&origin), only.iter().any(|wider| wider.includes(&pattern)));
+            let table = tree::single(&["enabled".to_owned()], on);
+            if let Some(ValueKind::Table(watch)) =
+                tree::at_mut(&mut layers[upper].values, &["watch"]).map(|w| &mut w.kind)
+            {
+                watch.entry(name).or_insert(table);
+            }
+        }
+    }
+}
+
+/// The tables of kinds in a layer, by name.
+fn kind_tables(layer: &Layer) -> Vec<String> {
+    let Some(ValueKind::Table(watch)) = tree::at(&layer.values, &["watch"]).map(|watch| &watch.kind) else {
+        return Vec::new();
+    };
+    let is_table = |value: &Value| matches!(value.kind, ValueKind::Table(_));
+    let tables = watch.iter().filter(|(name, value)| is_table(value) && *name != NAMESPACES[1]);
+    tables.map(|(name, _)| name.clone()).collect()
 }
 
 /// With all namespaces, the built-in `default` says nothing: it is not shown as if it did. Namespaces that a person

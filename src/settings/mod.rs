@@ -21,18 +21,20 @@ mod problem;
 mod shape;
 mod tree;
 mod units;
+mod watch;
 
 pub use kafka::{KafkaSettings, TopicCreation, TopicSettings, TopicsSettings};
 pub use layer::{FlagOverride, Sources};
 pub use load::{InForce, Provenance};
 pub use model::{
     ChaosSettings, ClusterMode, ClusterSettings, ConfigMapRedaction, EmbeddedSettings, EmbeddedSync, HttpSettings,
-    KindSettings, LogEngine, LogFormat, LogSettings, ObserveSettings, PublisherSettings, RedactionSettings,
-    SandboxSettings, SandboxWorkload, Scope, Settings, StoreSettings, SupervisionSettings, WatchSettings,
+    LogEngine, LogFormat, LogSettings, ObserveSettings, PublisherSettings, RedactionSettings, SandboxSettings,
+    SandboxWorkload, Settings, StoreSettings, SupervisionSettings,
 };
 pub use problem::{Origin, Problem, SettingsError};
 pub use tree::{dotted, quoted_if_needed};
 pub use units::{PassThrough, REDACTED, Secret};
+pub use watch::{KindSettings, Scope, WATCHES_A_KIND, WatchSettings};
 
 /// The defaults, with the reason of each: `config default` prints it.
 pub const DEFAULT_TOML: &str = include_str!("../../config/default.toml");

@@ -7,11 +7,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::domain::kind::Kind;
 use serde::{Deserialize, Serialize};
 
 use super::kafka::{KafkaSettings, TopicsSettings};
 use super::units::{bytes, duration, listen, name_set, unset_when_empty};
+use super::watch::WatchSettings;
 
 /// Everything that can be configured, of one process.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -79,87 +79,6 @@ pub enum ClusterMode {
     Kubeconfig,
     /// The API server of `[sandbox]`, in this process.
     Sandbox,
-}
-
-/// `[watch]`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct WatchSettings {
-    /// Watch the whole cluster; read [`WatchSettings::scope`] instead.
-    pub all_namespaces: bool,
-    /// Interval of the light audit, and of the list-only mode.
-    #[serde(with = "duration")]
-    pub poll_interval: Duration,
-    /// Objects a page of a list, 1 to 10,000.
-    pub page_size: u32,
-    /// Longest line of a watch that is taken whole.
-    #[serde(with = "bytes")]
-    pub max_frame_bytes: usize,
-    /// Longest page of a list.
-    #[serde(with = "bytes")]
-    pub max_page_bytes: usize,
-    /// The namespaces by name; read [`WatchSettings::scope`] instead, since `all_namespaces` goes before it.
-    #[serde(with = "name_set")]
-    pub namespaces: BTreeSet<String>,
-    /// `[watch.pods]`
-    pub pods: KindSettings,
-    /// `[watch.services]`
-    pub services: KindSettings,
-    /// `[watch.deployments]`
-    pub deployments: KindSettings,
-    /// `[watch.statefulsets]`
-    pub statefulsets: KindSettings,
-    /// `[watch.configmaps]`
-    pub configmaps: KindSettings,
-    /// `[watch.secrets]`
-    pub secrets: KindSettings,
-    /// `[watch.events]`
-    pub events: KindSettings,
-}
-
-/// The table of one kind, `[watch.pods]`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct KindSettings {
-    /// Whether it is watched.
-    pub enabled: bool,
-}
-
-/// The part of the cluster that is watched.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scope<'a> {
-    /// One cluster-wide watch per kind.
-    AllNamespaces,
-    /// A watch per kind and namespace; never empty after loading.
-    Namespaces(&'a BTreeSet<String>),
-}
-
-impl WatchSettings {
-    /// What is watched, with `all_namespaces` resolved.
-    pub fn scope(&self) -> Scope<'_> {
-        if self.all_namespaces { Scope::AllNamespaces } else { Scope::Namespaces(&self.namespaces) }
-    }
-
-    /// Every kind by its plural, as in `[watch.pods]` and `--resources`.
-    pub fn kinds(&self) -> [(&'static str, &KindSettings); 7] {
-        [
-            ("pods", &self.pods),
-            ("services", &self.services),
-            ("deployments", &self.deployments),
-            ("statefulsets", &self.statefulsets),
-            ("configmaps", &self.configmaps),
-            ("secrets", &self.secrets),
-            ("events", &self.events),
-        ]
-    }
-
-    /// The kinds to watch.
-    pub fn captured(&self) -> Vec<Kind> {
-        self.enabled_kinds().filter_map(Kind::builtin).collect()
-    }
-
-    /// The plurals of the kinds to watch.
-    pub fn enabled_kinds(&self) -> impl Iterator<Item = &'static str> {
-        self.kinds().into_iter().filter(|(_, kind)| kind.enabled).map(|(plural, _)| plural)
-    }
 }
 
 /// `[redaction]`

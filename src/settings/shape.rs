@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use config::{Value, ValueKind};
 
+use crate::domain::pattern::Pattern;
+
 use super::tree::dotted;
 
 /// What may stand at a place in the tree.
@@ -11,6 +13,13 @@ use super::tree::dotted;
 pub enum Shape {
     /// A table with these names and no others.
     Table(BTreeMap<String, Shape>),
+    /// `[watch]`: these names, and a table for every kind that somebody may name.
+    Kinds {
+        /// The names that are known.
+        known: BTreeMap<String, Shape>,
+        /// What stands in the table of a kind.
+        kind: Box<Shape>,
+    },
     /// A table whose names the user chooses.
     Free(Free),
     /// true or false.
@@ -19,6 +28,8 @@ pub enum Shape {
     Whole,
     /// A text; durations, sizes and choices are texts whose meaning the typed settings check.
     Text,
+    /// A text that is never a number.
+    Word,
 }
 
 /// A table whose names the user chooses. Tables nested in it are flattened to dotted names.
@@ -52,6 +63,9 @@ const FREE: [(&str, Free); 6] = [
     ("kafka.librdkafka", Free { flags: false, env_names: EnvNames::Dotted }),
 ];
 
+/// The section that takes a table for every kind.
+const WATCH: &str = "watch";
+
 /// Whether the table at `path` is free.
 fn free_at(path: &[String]) -> Option<Free> {
     match path {
@@ -83,7 +97,14 @@ impl Shape {
                     children.insert(key.clone(), Self::of_node(child, path));
                     path.pop();
                 }
-                Self::Table(children)
+                if path[..] != [WATCH] {
+                    return Self::Table(children);
+                }
+                // default.toml says of a kind only what it must; all of them may say the same.
+                for child in children.values_mut().filter(|child| child.is_kind()) {
+                    *child = Self::kind();
+                }
+                Self::Kinds { known: children, kind: Box::new(Self::kind()) }
             }
             ValueKind::Boolean(_) => Self::Flag,
             ValueKind::I64(_) => Self::Whole,
@@ -91,22 +112,52 @@ impl Shape {
         }
     }
 
+    /// The table of one kind.
+    fn kind() -> Self {
+        let namespaces = Self::Free(Free { flags: true, env_names: EnvNames::Dashed });
+        let names = [
+            ("enabled", Self::Flag),
+            ("policy", Self::Word),
+            ("label_selector", Self::Word),
+            ("field_selector", Self::Word),
+            ("namespaces", namespaces),
+        ];
+        Self::Table(names.into_iter().map(|(name, shape)| (name.to_owned(), shape)).collect())
+    }
+
+    fn is_kind(&self) -> bool {
+        matches!(self, Self::Table(children) if children.contains_key("enabled"))
+    }
+
     /// The shape at a path; below a free table it is the free table itself.
     pub fn at(&self, path: &[String]) -> Option<&Shape> {
         match (self, path.split_first()) {
             (_, None) | (Self::Free(_), _) => Some(self),
             (Self::Table(children), Some((first, rest))) => children.get(first)?.at(rest),
+            (Self::Kinds { known, kind }, Some((first, rest))) => match known.get(first) {
+                Some(child) => child.at(rest),
+                None if Pattern::parse(first).is_ok() => kind.at(rest),
+                None => None,
+            },
             (_, Some(_)) => None,
+        }
+    }
+
+    /// The names that are known of a table.
+    fn children(&self) -> Option<&BTreeMap<String, Shape>> {
+        match self {
+            Self::Table(children) | Self::Kinds { known: children, .. } => Some(children),
+            _ => None,
         }
     }
 
     /// What belongs here, for a person.
     pub fn expected(&self) -> &'static str {
         match self {
-            Self::Table(_) | Self::Free(_) => "a table",
+            Self::Table(_) | Self::Kinds { .. } | Self::Free(_) => "a table",
             Self::Flag => "true or false",
             Self::Whole => "a whole number",
-            Self::Text => "a string",
+            Self::Text | Self::Word => "a string",
         }
     }
 
@@ -114,12 +165,16 @@ impl Shape {
     /// does not exist stays in small letters, to be reported as unknown.
     pub fn path_of_env(&self, parts: &[&str]) -> Vec<String> {
         let Some((first, rest)) = parts.split_first() else { return Vec::new() };
+        let found = self.children().and_then(|all| all.iter().find(|(key, _)| as_env(key) == as_env(first)));
         match self {
-            Self::Table(children) => {
-                let found = children.iter().find(|(key, _)| as_env(key) == as_env(first));
-                let (key, below) = match found {
-                    Some((key, child)) => (key.clone(), child.path_of_env(rest)),
-                    None => (first.to_lowercase(), rest.iter().map(|part| part.to_lowercase()).collect()),
+            Self::Table(_) | Self::Kinds { .. } => {
+                let (key, below) = match (found, self) {
+                    (Some((key, child)), _) => (key.clone(), child.path_of_env(rest)),
+                    // A group has dots where a shell takes only `_`; one with a dash cannot be spelled here.
+                    (None, Self::Kinds { kind, .. }) if !rest.is_empty() => {
+                        (first.to_lowercase().replace('_', "."), kind.path_of_env(rest))
+                    }
+                    (None, _) => (first.to_lowercase(), rest.iter().map(|part| part.to_lowercase()).collect()),
                 };
                 [vec![key], below].concat()
             }
@@ -135,7 +190,7 @@ impl Shape {
     /// The existing setting that an unknown one was probably meant to be.
     pub fn nearest(&self, unknown: &[String]) -> Option<String> {
         let (last, above) = unknown.split_last()?;
-        if let Some(Self::Table(siblings)) = self.at(above)
+        if let Some(siblings) = self.at(above).and_then(Self::children)
             && let Some(sibling) = nearest_name(last, siblings.keys().map(String::as_str))
         {
             return Some(dotted(&[above, &[sibling.to_owned()]].concat()));
@@ -146,7 +201,7 @@ impl Shape {
     }
 
     fn paths(&self) -> Vec<Vec<String>> {
-        let Self::Table(children) = self else { return Vec::new() };
+        let Some(children) = self.children() else { return Vec::new() };
         let below = |key: &String, child: &Shape| {
             let deeper = child.paths().into_iter().map(|path| [vec![key.clone()], path].concat());
             std::iter::once(vec![key.clone()]).chain(deeper).collect::<Vec<_>>()

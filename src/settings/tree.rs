@@ -76,7 +76,8 @@ pub fn at<'a, S: AsRef<str>>(root: &'a Value, path: &[S]) -> Option<&'a Value> {
     })
 }
 
-fn at_mut<'a, S: AsRef<str>>(root: &'a mut Value, path: &[S]) -> Option<&'a mut Value> {
+/// The value at a path, to change it.
+pub fn at_mut<'a, S: AsRef<str>>(root: &'a mut Value, path: &[S]) -> Option<&'a mut Value> {
     path.iter().try_fold(root, |node, part| match &mut node.kind {
         ValueKind::Table(map) => map.get_mut(part.as_ref()),
         _ => None,

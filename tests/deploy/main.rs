@@ -7,6 +7,9 @@
 // Counts and skips are for whoever reads the run.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+// librdkafka comes in through the crate, and with it what build.rs puts in its place.
+use agent_events as _;
+
 mod image;
 mod kit;
 mod kustomize;

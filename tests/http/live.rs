@@ -81,7 +81,7 @@ fn a_page_that_comes_before_the_process_is_up_sees_it_come_alive_on_the_same_str
 #[test]
 fn the_pipeline_is_told_when_it_has_changed_and_at_most_twice_a_second() {
     beside(async |process| {
-        let target = Target { kind: Kind::builtin("pods").expect("built in"), namespace: None };
+        let target = Target::all(Kind::builtin("pods").expect("built in"));
         let row = WatcherRow::new(target, Lane::new(Limits { bytes: 1 << 20, records: 100 }, || {}));
         process.faces.board.set_watchers(vec![row.clone()]);
         let mut live = process.stream(get("/api/v1/live?subscribe=pipeline")).await;
@@ -257,7 +257,7 @@ fn a_supervisor_that_does_not_answer_holds_up_nothing_else() {
 #[test]
 fn bad_questions_are_refused_and_streams_are_counted() {
     beside(async |mut process| {
-        let target = Target { kind: Kind::builtin("pods").expect("built in"), namespace: None };
+        let target = Target::all(Kind::builtin("pods").expect("built in"));
         let row = WatcherRow::new(target, Lane::new(Limits { bytes: 1 << 20, records: 100 }, || {}));
         process.faces.board.set_watchers(vec![row]);
         for (query, code) in [

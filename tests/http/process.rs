@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 fn watcher(process: &Process, kind: &str) -> Arc<agent_events::observe::board::WatcherRow> {
-    let target = agent_events::domain::target::Target { kind: Kind::builtin(kind).expect("built in"), namespace: None };
+    let target = agent_events::domain::target::Target::all(Kind::builtin(kind).expect("built in"));
     let lane = Lane::new(Limits { bytes: 1 << 20, records: 100 }, || {});
     let row = agent_events::observe::board::WatcherRow::new(target, lane);
     let mut rows = process.faces.board.watchers();

@@ -231,3 +231,44 @@ pub async fn a_purge_settles_at_once_what_a_frozen_broker_holds(bench: Bench) ->
     let outcomes = acks.settled(1000).await?;
     check(outcomes[1..].iter().all(|o| *o == Outcome::Dropped), "nobody knows of any")
 }
+
+/// A broker that has just come back tells a reader that it does not lead the partition and that nobody does (KIP-951).
+/// librdkafka 2.12.1 then indexes an array with a number that nobody set; `__wrap_rd_kafka_metadata_update_op` in the log's
+/// `ffi.rs` stands for that function. Whether the number is harmful depends on what the memory held before, so what is seen
+/// here is that librdkafka's own function is never asked.
+pub async fn a_fetch_response_that_knows_no_leader_is_survived(_: Bench) -> Checked {
+    use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+    const ROUNDS: i32 = 10;
+    let mut settings = rdkafka::ClientConfig::new();
+    let cluster: BaseProducer = settings.set("test.mock.num.brokers", "2").create()?;
+    let mock = cluster.client().mock_cluster().ok_or("a client with mock brokers has a cluster")?;
+    mock.create_topic("t", 1, 1)?;
+    let log = KafkaLog::new(KafkaConfig::new(&mock.bootstrap_servers()))?;
+    let topic: Arc<str> = "t".into();
+    let mut reader = log.read(vec![(topic, 0, Start::Beginning)])?;
+    for round in 0..ROUNDS {
+        if round > 0 {
+            // The reader meets a hint, or the producer below, or a question for the leader: some for each.
+            push_hints_without_leader(&cluster);
+            mock.partition_leader("t", 0, Some(1 + round % 2))?;
+        }
+        let key = round.to_string();
+        cluster.send(BaseRecord::<str, str>::to("t").partition(0).key(&key).payload("v")).map_err(|(e, _)| e)?;
+        cluster.flush(LONG).map_err(|e| format!("round {round}: {e}"))?;
+        check_eq(keys(&take(&mut reader, 1).await?), vec![key], "the record of this round")?;
+    }
+    check(agent_events::log::kafka::hints_ignored() > 0, "a hint came, and our function was asked")
+}
+
+#[allow(unsafe_code, reason = "rdkafka has no name for it")]
+fn push_hints_without_leader(cluster: &rdkafka::producer::BaseProducer) {
+    use rdkafka::bindings as sys;
+    use rdkafka::producer::Producer as _;
+    for _ in 0..6 {
+        // SAFETY: the cluster belongs to the live client that `cluster` borrows; the topic is NUL-terminated.
+        unsafe {
+            let mock = sys::rd_kafka_handle_mock_cluster(cluster.client().native_ptr());
+            sys::rd_kafka_mock_partition_push_leader_response(mock, c"t".as_ptr(), 0, -1, -1);
+        }
+    }
+}

@@ -14,7 +14,29 @@ fn an_unknown_setting_is_named_with_the_one_that_was_meant() {
             "[watch.pods]\nenabld = true",
             "error: watch.pods.enabld (x.toml:2): unknown setting; did you mean watch.pods.enabled?",
         ),
-        ("[watch.podz]\nenabled = true", "error: watch.podz (x.toml:1): unknown setting; did you mean watch.pods?"),
+        (
+            "[watch.podz]\nenabld = true",
+            "error: watch.podz.enabld (x.toml:2): unknown setting; did you mean watch.podz.enabled?",
+        ),
+        ("[watch]\nmax_kind = 5", "error: watch.max_kind (x.toml:2): unknown setting; did you mean watch.max_kinds?"),
+        (
+            "[watch.certificates.cert-manager.io]\npolicy = \"full\"",
+            "error: watch.certificates.cert-manager (x.toml:1): unknown setting; \
+             a kind with a group is quoted: [watch.\"certificates.cert-manager.io\"]",
+        ),
+        (
+            "[watch.namespace]\nshop = true",
+            "error: watch.namespace.shop (x.toml:2): unknown setting; did you mean watch.namespaces?",
+        ),
+        (
+            "[watch.\"Certificates.cert-manager.io\"]\nenabled = true",
+            "error: watch.\"Certificates.cert-manager.io\" (x.toml:1): unknown setting; \
+             `agent-events config default` prints every setting there is",
+        ),
+        (
+            "[watch.\"deployments.apps\"]\nenabled = true\n[watch.deployments]\npolicy = \"full\"",
+            "error: watch.deployments (x.toml:3): this kind has two tables, under two of its names; make them one",
+        ),
         ("[kafak]\nbootstrap = \"b:1\"", "error: kafak (x.toml:1): unknown setting; did you mean kafka?"),
         ("linger = \"5ms\"", "error: linger (x.toml:1): unknown setting; did you mean publisher.linger?"),
         (
@@ -122,6 +144,38 @@ fn a_value_out_of_range_or_of_the_wrong_form_is_named() {
         (
             "[watch]\npoll_interval = \"10ms\"",
             "error: watch.poll_interval = \"10ms\" (x.toml:2): expected at least 100ms",
+        ),
+        ("[watch]\nmax_kinds = 0", "error: watch.max_kinds = 0 (x.toml:2): expected 1 to 10000"),
+        (
+            "[watch.\"x.example.com\"]\npolicy = \"all\"",
+            "error: watch.\"x.example.com\".policy = \"all\" (x.toml:2): expected `metadata`, `keys` or `full`",
+        ),
+        ("[watch.pods]\npolicy = 5", "error: watch.pods.policy = 5 (x.toml:2): expected a string, got a whole number"),
+        (
+            "[watch.secrets]\npolicy = \"full\"",
+            "error: watch.secrets.policy = \"full\" (x.toml:2): \
+             expected metadata: no value of a Secret leaves the process",
+        ),
+        (
+            "[watch.pods]\nlabel_selector = \"app in web\"",
+            "error: watch.pods.label_selector = \"app in web\" (x.toml:2): \
+             no label selector: at byte 7: found \"web\", expected '('; for example \"app=web,tier!=cache\"",
+        ),
+        (
+            "[watch.\"*\"]\nfield_selector = \"metadata.name=a,status\"",
+            "error: watch.\"*\".field_selector = \"metadata.name=a,status\" (x.toml:2): \
+             no field selector: at byte 16: \"status\" is no field selector: write field=value or field!=value; \
+             for example \"status.phase!=Succeeded\"",
+        ),
+        (
+            "[watch.nodes.namespaces]\n\"A_b\" = true",
+            "error: watch.nodes.namespaces.A_b = true (x.toml:2): \
+             not a namespace: expected at most 63 small letters, digits and - between them",
+        ),
+        (
+            "[watch.\"events.events.k8s.io\"]\nenabled = true",
+            "error: watch.\"events.events.k8s.io\".enabled = true (x.toml:2): \
+             these are the same objects as those of events, in another form; enable events instead",
         ),
         ("[publisher]\nlinger = \"1h\"", "error: publisher.linger = \"1h\" (x.toml:2): expected at most 10s"),
         (
@@ -268,7 +322,7 @@ fn faults_of_every_layer_and_of_every_sort_are_reported_at_once() {
     sources.env = env(&[("AGENT_EVENTS__STORE__RING", "many"), ("AGENT_EVENTS__STORE__RNG", "1")]);
     sources.set.extend(texts(&["publisher.linger=soon", "oops", "a b=1", "watch.poll_interval=0s"]));
     sources.flags =
-        vec![FlagOverride::resources(texts(&["pods,deploymnts,cows"])), FlagOverride::namespaces(texts(&[","]))];
+        vec![FlagOverride::resources(texts(&["pods,Deployments,a_cow"])), FlagOverride::namespaces(texts(&[","]))];
     let file = "[publisher]\nbatch_events = true\nbatch_bites = 1\nlane_bytes = \"?\"\n[topics]\ncreate = \"maybe\"";
     assert_eq!(
         faults_of(file, sources),
@@ -279,9 +333,10 @@ fn faults_of_every_layer_and_of_every_sort_are_reported_at_once() {
          error: --set: expected KEY=VALUE; for example --set watch.poll_interval=10s\n\
          error: --set: \"a b\" is not a TOML dotted key; \
          put quotes around a part that holds more than letters, digits, - and _\n\
-         error: --resources: unknown kind \"deploymnts\"; did you mean deployments?\n\
-         error: --resources: unknown kind \"cows\"; \
-         known: configmaps, deployments, events, pods, secrets, services, statefulsets\n\
+         error: --resources: \"Deployments\" is no kind: \
+         expected a kind as PLURAL or PLURAL.GROUP in small letters, *.GROUP, or *\n\
+         error: --resources: \"a_cow\" is no kind: \
+         expected a kind as PLURAL or PLURAL.GROUP in small letters, *.GROUP, or *\n\
          error: --namespace: expected the name of a namespace, got none; \
          leave it out for the namespace default\n\
          error: publisher.lane_bytes = \"?\" (x.toml:4): \

@@ -6,6 +6,7 @@
 mod config_command;
 mod defaults;
 mod faults;
+mod kinds;
 mod layers;
 mod secrets;
 

@@ -1,4 +1,5 @@
-//! The only unsafe code of the crate: two calls of librdkafka that rdkafka 0.39 wraps in a way we cannot use.
+//! The only unsafe code of the crate: two calls of librdkafka that rdkafka 0.39 wraps in a way we cannot use, and one function
+//! of librdkafka that is replaced because it can end the process.
 #![allow(unsafe_code)]
 
 use bytes::Bytes;
@@ -6,6 +7,10 @@ use rdkafka::bindings as sys;
 use rdkafka::client::{Client, ClientContext};
 use rdkafka::message::BorrowedMessage;
 use std::ffi::CStr;
+#[cfg(target_os = "linux")]
+use std::ffi::{c_int, c_void};
+#[cfg(target_os = "linux")]
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Sends what lingers and waits until everything has been reported or the time is over; gives whether it was. Another
@@ -40,4 +45,28 @@ pub(super) fn headers(message: &BorrowedMessage<'_>) -> Vec<(Box<str>, Option<By
         found.push((Box::from(&*name), value.map(Bytes::copy_from_slice)));
     }
     found
+}
+
+/// Stands for librdkafka's `rd_kafka_metadata_update_op` (linked so by `build.rs`): takes the hint of a fetch response about
+/// who leads a partition now (KIP-951) and does nothing with it.
+///
+/// In 2.12.1 a hint that names no leader, as a broker gives it that has just come back, leaves the partition's number
+/// uninitialised, and the original indexes an array with it: the process dies of a SIGSEGV when the broker restarts (seen;
+/// confluentinc/librdkafka#5315 is the same crash). Without the hint the partition's error leads to a metadata request, as
+/// it does with every broker older than 3.7: one round trip more. The operation that carries the hint frees it.
+#[cfg(target_os = "linux")]
+#[unsafe(no_mangle)]
+extern "C" fn __wrap_rd_kafka_metadata_update_op(_client: *mut sys::rd_kafka_t, _hint: *mut c_void) -> c_int {
+    const RD_KAFKA_OP_RES_HANDLED: c_int = 1;
+    HINTS.fetch_add(1, Ordering::Relaxed);
+    RD_KAFKA_OP_RES_HANDLED
+}
+
+#[cfg(target_os = "linux")]
+static HINTS: AtomicU64 = AtomicU64::new(0);
+
+/// Hints that were ignored since the process began: a test sees by it that the function above is the one that was linked.
+#[cfg(all(target_os = "linux", feature = "testing"))]
+pub fn hints_ignored() -> u64 {
+    HINTS.load(Ordering::Relaxed)
 }
