@@ -63,7 +63,7 @@ fn redactor() -> Redactor {
 }
 
 fn writer() -> Writer {
-    Writer::new(Kind::builtin("pods").expect("pods are built in"), "k8s-pods".into(), 12, "bench", 1, 1)
+    Writer::new(Kind::builtin("pods").expect("pods are built in"), "k8s-pods".into(), 12, "bench", 1)
 }
 
 /// One life of a watch: first all creates, then all updates with their old versions at hand.

@@ -63,7 +63,7 @@ struct Script {
 impl ApiServer for Script {
     fn send<'a>(&'a self, target: &'a Target, request: &'a Request) -> BoxFuture<'a, Result<Response, String>> {
         let body = match &request.verb {
-            Verb::List { .. } => {
+            Verb::List { .. } | Verb::Probe { .. } | Verb::Review { .. } => {
                 let empty = Bytes::from_static(br#"{"metadata":{"resourceVersion":"100"},"items":[]}"#);
                 stream::iter([Ok(empty)]).boxed()
             }
@@ -84,7 +84,7 @@ impl ApiServer for Script {
                 };
                 lines.flatten().chain(silence.into_stream()).boxed()
             }
-            Verb::Watch { .. } => stream::pending().boxed(),
+            Verb::Watch { .. } | Verb::WatchList { .. } => stream::pending().boxed(),
         };
         async move { Ok(Response { status: 200, retry_after: None, body }) }.boxed()
     }

@@ -8,13 +8,12 @@ use crate::domain::record::OutRecord;
 use crate::domain::redact::{self, Identity};
 use crate::domain::rv::Rv;
 use crate::domain::target::Target;
-use crate::domain::watch::Capture;
+use crate::domain::watch::{Capture, Point};
 use crate::observe::clock;
 use crate::store::Restored;
 use std::collections::VecDeque;
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// What the watchers of one kind share.
@@ -46,10 +45,12 @@ pub fn take_over(lent: &Lent) {
         return;
     }
     let kind = &lent.target.kind;
-    let mut capture = Capture::default();
-    if let Some(rv) = lent.resume_from.as_ref().filter(|_| lent.rebase.is_none()) {
-        capture.position = rv.clone();
+    let Point { history_epoch, rv } = lent.resume_from.clone();
+    let mut capture = Capture { history_epoch, rebase: lent.rebase.clone(), ..Capture::default() };
+    if !rv.is_empty() && capture.rebase.is_none() {
+        capture.position = rv;
         capture.synced = true;
+        capture.from_checkpoint = true;
     }
     let mut shadowed = Vec::new();
     if kind.tracking() == Tracking::Table {
@@ -63,23 +64,29 @@ pub fn take_over(lent: &Lent) {
             resume_from = %capture.position,
             "taken over from the log"
         );
+        if restored.history_epoch > history_epoch {
+            // A new history had begun, and its writer was killed before a checkpoint said so: that one's version is of the
+            // history before, and what stands there of the new one may itself have been rewound. A newer one is safe.
+            begin_anew(&mut capture);
+            capture.history_epoch = restored.history_epoch + 1;
+        }
         let Restored { live, owed, dead, shadowed: keys, .. } = restored;
-        for (at, uid, rv, _) in live {
-            capture.index.restore_live(at, uid, rv);
+        let unasked_for = capture.rebase.is_none() && !capture.synced;
+        capture.no_checkpoint = unasked_for && !live.is_empty();
+        for (at, uid, rv, history_epoch) in live {
+            capture.index.restore_live(at, uid, rv, history_epoch);
         }
-        for death in dead {
-            capture.index.restore_dead(death.uid, death.rv);
+        // Who died in another history may live again in this one.
+        let current = capture.history_epoch;
+        for death in dead.into_iter().filter(|death| death.history_epoch == current) {
+            capture.index.restore_dead(death.uid, death.rv, current);
         }
-        pay(lent, &owed);
-        for (_, uid, rv) in owed {
-            capture.index.restore_dead(uid, rv);
-        }
+        pay(lent, &owed, current);
         capture.index.bury(&capture.position.clone());
         let long_ago = clock::wall_ms() - i64::try_from(UNCOMPACTED.as_millis()).unwrap_or(i64::MAX);
         if keys.iter().any(|(at, written_ms)| capture.index.live(at).is_none() && *written_ms < long_ago) {
             // Compaction may have taken the valid record of such a key: only a list can say whether it lives.
-            capture.position = Rv::default();
-            capture.synced = false;
+            begin_anew(&mut capture);
         }
         // Of the others it is known: they are gone, or what the watch brings next.
         let known = |(at, written_ms): &(Name, i64)| capture.index.live(at).is_some() || *written_ms >= long_ago;
@@ -87,7 +94,7 @@ pub fn take_over(lent: &Lent) {
         if lent.siblings.waiting.fetch_sub(1, Ordering::AcqRel) == 1 {
             // The last watcher of the kind: from here on the capture remembers the dead as long as it must.
             lent.store.bury(kind);
-            see_off(lent);
+            see_off(lent, current);
         }
     }
     *slot = Some(capture);
@@ -97,22 +104,31 @@ pub fn take_over(lent: &Lent) {
     }
 }
 
+/// Not from the checkpoint: from a list.
+fn begin_anew(capture: &mut Capture) {
+    capture.position = Rv::default();
+    capture.synced = false;
+    capture.from_checkpoint = false;
+}
+
 /// Writes the tombstones that are owed.
-fn pay(lent: &Lent, owed: &[(Name, std::sync::Arc<str>, Rv)]) {
+fn pay(lent: &Lent, owed: &[(Name, Arc<str>, Rv)], history_epoch: u64) {
     let now = clock::wall_ms();
-    let owed = owed.iter().map(|(at, uid, rv)| lent.writer.tombstone(&at.namespace, &at.name, uid, rv, now));
-    lent.lane.push(owed.collect::<Vec<OutRecord>>(), None);
+    let tombstone = |(at, uid, rv): &(Name, Arc<str>, Rv)| {
+        lent.writer.tombstone(&at.namespace, &at.name, uid, rv, history_epoch, now)
+    };
+    lent.lane.push(owed.iter().map(tombstone).collect::<Vec<OutRecord>>(), None);
 }
 
 /// What the log holds of the kind and no target covers any more: a namespace that is watched no longer. Nobody reports
 /// its end, so it is written once, by whoever takes over last.
-fn see_off(lent: &Lent) {
+fn see_off(lent: &Lent, history_epoch: u64) {
     let left = |at: &Name| !lent.siblings.targets.iter().any(|target| target.covers(at));
     let Restored { live, owed, .. } = lent.store.restored(&lent.target.kind, left);
     if !live.is_empty() {
         tracing::info!(kind = %lent.target.kind, objects = live.len(), "no longer in scope: their deletes are written");
     }
-    pay(lent, &owed);
+    pay(lent, &owed, history_epoch);
     let mut leaving = lent.siblings.leaving.lock().unwrap_or_else(PoisonError::into_inner);
     leaving.extend(live.into_iter().map(|(at, ..)| at));
 }
@@ -133,10 +149,12 @@ pub fn write_leavers(lent: &Lent) {
             observed: Observed::Descoped,
             snapshot: false,
             list_rv: None,
+            inference: None,
+            history_epoch: row.history_epoch(),
             before: None,
             object,
         };
-        let tombstone = lent.writer.tombstone(&at.namespace, &at.name, uid, rv, now);
+        let tombstone = lent.writer.tombstone(&at.namespace, &at.name, uid, rv, row.history_epoch(), now);
         lent.lane.push([lent.writer.record(&change, now), tombstone], None);
     }
 }
@@ -148,7 +166,8 @@ pub fn write_again(lent: &Lent, at: &Name) {
     let Some(capture) = slot.as_ref() else { return };
     let now = clock::wall_ms();
     let Some((uid, rv)) = capture.index.live(at) else {
-        lent.lane.push([lent.writer.tombstone(&at.namespace, &at.name, "", &Rv::default(), now)], None);
+        let epoch = capture.history_epoch;
+        lent.lane.push([lent.writer.tombstone(&at.namespace, &at.name, "", &Rv::default(), epoch, now)], None);
         return;
     };
     let recent = lent.overlay.lock().unwrap_or_else(PoisonError::into_inner).get(at, uid, rv);
@@ -158,7 +177,15 @@ pub fn write_again(lent: &Lent, at: &Name) {
     };
     let identity = Identity { namespace: &at.namespace, name: &at.name, uid, rv };
     let object = redact::last_known(&lent.target.kind, &identity, Some(json));
-    let change =
-        Change { op: Op::Read, observed: Observed::Resume, snapshot: false, list_rv: None, before: None, object };
+    let change = Change {
+        op: Op::Read,
+        observed: Observed::Resume,
+        snapshot: false,
+        list_rv: None,
+        inference: None,
+        history_epoch: capture.index.history_epoch(at).unwrap_or(capture.history_epoch),
+        before: None,
+        object,
+    };
     lent.lane.push([lent.writer.record(&change, now)], None);
 }

@@ -14,7 +14,7 @@ use crate::domain::lane::Lane;
 use crate::domain::redact::Redactor;
 use crate::domain::rv::Rv;
 use crate::domain::target::Target;
-use crate::domain::watch::{Action, Capture, Config, Env, Notice, WatchCore};
+use crate::domain::watch::{Action, Capture, Config, Env, Notice, Point, Rebase, WatchCore};
 use crate::kubernetes::driver::{self, Incoming, Order};
 use crate::messages::life::Drained;
 use crate::observe::board::WatcherRow;
@@ -41,7 +41,7 @@ pub struct Lent {
     /// Old versions that are not folded yet.
     pub overlay: Mutex<Overlay>,
     /// The lane.
-    pub lane: Arc<Lane<Rv>>,
+    pub lane: Arc<Lane<Point>>,
     /// Rung by the lane when there is room again or something to send again.
     pub bell: Arc<Notify>,
     /// The board's row.
@@ -58,10 +58,10 @@ pub struct Lent {
     pub store: Arc<Store>,
     /// True once the fold has read our own markers.
     pub folded: watch::Receiver<bool>,
-    /// The checkpoint that the log held at the start.
-    pub resume_from: Option<Rv>,
+    /// The checkpoint that the log held at the start; default where it held none.
+    pub resume_from: Point,
     /// Why it may not simply go on from there, if so: scope or redaction are others than they were.
-    pub rebase: Option<&'static str>,
+    pub rebase: Option<Rebase>,
     /// What it shares with the other watchers of its kind.
     pub siblings: Arc<Siblings>,
     /// The API server and the budgets shared with the other watchers.
@@ -73,7 +73,7 @@ pub struct Lent {
 /// The actor.
 pub struct Watcher {
     lent: Arc<Lent>,
-    pump: Pump<Rv>,
+    pump: Pump<Point>,
     core: WatchCore,
     began: Instant,
     orders: Option<mpsc::UnboundedSender<Order>>,
@@ -125,9 +125,12 @@ impl Watcher {
     /// server keeps. What comes is not digested yet; the frame budget bounds it, and a server that cuts a slow reader off
     /// is asked again from the same version.
     fn read_ahead(&mut self, ctx: &mut Context<Self>) {
-        let Some(rv) = self.lent.resume_from.clone().filter(|_| self.lent.rebase.is_none()) else { return };
+        let Point { history_epoch, rv } = self.lent.resume_from.clone();
+        if rv.is_empty() || self.lent.rebase.is_some() {
+            return;
+        }
         self.open(ctx);
-        let ahead = Capture { position: rv, synced: true, ..Capture::default() };
+        let ahead = Capture { position: rv, history_epoch, synced: true, ..Capture::default() };
         self.core.tick(&ahead, self.env());
         self.obey(ctx);
     }
@@ -146,7 +149,7 @@ impl Watcher {
         restore::take_over(&self.lent);
         if self.orders.is_none() {
             self.open(ctx);
-        } else if self.position() != self.lent.resume_from {
+        } else if self.position().as_ref() != Some(&self.lent.resume_from.rv) {
             // The fold shows that the checkpoint is not to be gone on from: the next life begins without.
             ctx.stop();
             return;
@@ -181,7 +184,8 @@ impl Watcher {
                 return;
             };
             // One step for whoever comes after us: nothing between these lines can fail.
-            lent.lane.push(std::mem::take(&mut commit.records), commit.position.clone());
+            let point = commit.point(capture);
+            lent.lane.push(std::mem::take(&mut commit.records), point);
             lent.overlay.lock().unwrap_or_else(PoisonError::into_inner).extend(std::mem::take(&mut commit.versions));
             capture.apply(commit);
         }
@@ -235,7 +239,7 @@ impl Watcher {
         for notice in self.core.notices() {
             match notice {
                 Notice::Received => received += 1,
-                Notice::Filtered => filtered += 1,
+                Notice::Filtered(_) => filtered += 1,
                 Notice::Inferred => inferred += 1,
                 Notice::Relist(reason) => {
                     metrics.relists.get_or_create(&KindReason { kind: kind.clone(), reason: reason.into() }).inc();
@@ -245,6 +249,7 @@ impl Watcher {
                     metrics.undecodable.get_or_create(&KindLabel { kind: kind.clone() }).inc();
                     tracing::warn!(watcher = self.lent.target.id(), what, "the API server sent something unreadable");
                 }
+                Notice::Gap(_) | Notice::QuietRelist | Notice::Lie(_) | Notice::Rewound(_) | Notice::Backlog(_) => {}
                 Notice::Stubbed(reason) => {
                     metrics.stubs.get_or_create(&KindReason { kind: kind.clone(), reason: reason.into() }).inc();
                 }
@@ -281,7 +286,7 @@ impl Watcher {
 }
 
 impl Pumping for Watcher {
-    type Point = Rv;
+    type Point = Point;
 
     fn pump(&mut self) -> &mut Pump<Self::Point> {
         &mut self.pump
@@ -351,6 +356,25 @@ impl Handler<Repair> for Watcher {
 
     fn handle(&mut self, repair: Repair, ctx: &mut Context<Self>) {
         restore::write_again(&self.lent, &repair.at);
+        self.turn(ctx);
+    }
+}
+
+/// The log does not say what the API server says: list again, and write these anew.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Resync {
+    /// A word from a closed set, for the gap and the metrics.
+    pub reason: &'static str,
+    /// What differs.
+    pub suspects: Vec<Name>,
+}
+
+impl Handler<Resync> for Watcher {
+    type Result = ();
+
+    fn handle(&mut self, resync: Resync, ctx: &mut Context<Self>) {
+        self.core.resync(resync.reason, resync.suspects);
         self.turn(ctx);
     }
 }

@@ -6,10 +6,11 @@
 
 mod bringup;
 mod ends;
+mod farewell;
 mod wiring;
 
 use crate::actors::rt::{self, Arbiters, SupervisorHandle};
-use crate::domain::topic::TopicSpec;
+use crate::domain::topic::{self, TopicSpec};
 use crate::http;
 use crate::http::live::Beats;
 use crate::log::Log;
@@ -272,6 +273,15 @@ async fn run(
         }
     };
     let sandbox = up.sandbox.take();
+    let leaving = std::mem::take(&mut up.leaving);
+    let means = farewell::Means {
+        shared: shared.clone(),
+        log: up.ends.log.clone(),
+        producer: up.producer.clone(),
+        cluster: settings.cluster.name.clone().unwrap_or_default(),
+        checkpoints: format!("{}{}", settings.topics.prefix, topic::CHECKPOINTS).into(),
+        writer_epoch: up.writer_epoch,
+    };
     let mut arbiters = Arbiters::shared(io.clone());
     let supervisor = match wiring::wire(&settings, &shared, up, &mut arbiters) {
         Ok(supervisor) => supervisor,
@@ -280,6 +290,9 @@ async fn run(
             return e.exit_code();
         }
     };
+    for leaving in leaving {
+        actix::spawn(farewell::say(means.clone(), leaving));
+    }
     let end = ended.recv().await.unwrap_or(End::Asked);
     shared.board.set_state("draining");
     let code = match &end {

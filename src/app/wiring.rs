@@ -30,7 +30,7 @@ use crate::domain::redact::{Policy, Redactor};
 use crate::domain::restart::{Backoff, Intensity};
 use crate::domain::rv::Rv;
 use crate::domain::topic;
-use crate::domain::watch::Config;
+use crate::domain::watch::{Config, Point, Rebase};
 use crate::kubernetes::driver::{self, Deadlines};
 use crate::log::Start;
 use crate::messages::client::StateClient;
@@ -155,7 +155,7 @@ pub(super) fn wire(
         cluster_uid: up.ends.cluster_uid.clone(),
         owner: owner.to_owned(),
         rv,
-        history_epoch: HISTORY_EPOCH,
+        history_epoch: 0,
         scope_hash: String::new(),
         policy_hash: String::new(),
         positions,
@@ -191,23 +191,29 @@ pub(super) fn wire(
         let kind = target.kind.clone();
         let topic = named(&kind.topic());
         let resume = up.memory.checkpoints.get(&target.id());
-        let history_epoch = resume.map_or(HISTORY_EPOCH, |c| c.history_epoch);
-        let writer =
-            Writer::new(kind.clone(), topic.clone(), partitions(&topic), &cluster, up.writer_epoch, history_epoch);
+        let resume_from = resume.map_or_else(Point::default, |c| Point {
+            history_epoch: c.history_epoch,
+            rv: Rv::new(c.rv.as_deref().unwrap_or_default()),
+        });
+        let writer = Writer::new(kind.clone(), topic.clone(), partitions(&topic), &cluster, up.writer_epoch);
         let bell = Arc::new(Notify::new());
         let ring = bell.clone();
-        let lane: Arc<Lane<Rv>> = Lane::new(limits, move || ring.notify_one());
+        let lane: Arc<Lane<Point>> = Lane::new(limits, move || ring.notify_one());
         let row = WatcherRow::new(target.clone(), lane.clone());
         rows.push(row.clone());
         let blank = Checkpoint {
-            scope_hash: checkpoint::scope_hash(target),
+            scope_hash: target.scope_hash(),
             policy_hash: checkpoint::policy_hash(&policy, &kind),
             ..point(&target.id(), None, Positions::new())
         };
         let rebase = up.memory.rebase(&target.id(), &blank.scope_hash, &blank.policy_hash);
+        let rebase = rebase.map(|reason| Rebase { reason });
         let at = lane.clone();
         checkpoints.add(move || {
-            at.watermark().map(|rv| Checkpoint { rv: Some(rv.as_str().to_owned()), history_epoch, ..blank.clone() })
+            let Point { history_epoch, rv } = at.watermark()?;
+            // Behind a rewind there is no version to go on from until a list is complete.
+            let rv = (!rv.is_empty()).then(|| rv.as_str().to_owned());
+            Some(Checkpoint { rv, history_epoch, ..blank.clone() })
         });
         let redaction = (kind.clone(), policy.clone());
         let lent = Arc::new(watcher::Lent {
@@ -232,7 +238,7 @@ pub(super) fn wire(
             folded: is_folded.clone(),
             siblings: siblings.entry(kind.id()).or_insert_with(|| Arc::new(Siblings::new(same_kind(&kind)))).clone(),
             rebase,
-            resume_from: resume.and_then(|c| c.rv.as_deref()).map(Rv::new),
+            resume_from,
             io: io(),
             metrics: shared.metrics.clone(),
         });
@@ -280,9 +286,6 @@ pub(super) fn wire(
     drop(shared.client.set(StateClient::new(&query_addr)));
     Ok(supervisor)
 }
-
-/// Increments when the cluster's own history is rewound (a later part detects that); until then there is one history.
-const HISTORY_EPOCH: u64 = 0;
 
 /// The largest record that the topic takes: ours, or the topic's own limit if that is lower. 1 KiB is left for the
 /// framing that the broker counts too.

@@ -42,6 +42,11 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
+    /// The same without a version to go on from, if it has one: its owner is configured no more, and may come back.
+    pub fn without_version(&self) -> Option<Self> {
+        self.rv.is_some().then(|| Self { rv: None, ..self.clone() })
+    }
+
     /// Its record on `topic`.
     pub fn record(&self, topic: &Arc<str>, writer_epoch: u64, now_ms: i64) -> OutRecord {
         // A struct of strings and numbers: cannot fail.
@@ -71,11 +76,6 @@ pub fn forget(topic: &Arc<str>, cluster: &str, owner: &str, writer_epoch: u64, n
 
 /// Rules of redaction that stand in the code and not in the settings: whoever changes what they let through counts up.
 const REDACTION_RULES: u32 = 1;
-
-/// Hash of what is in scope of a watcher.
-pub fn scope_hash(target: &Target) -> String {
-    hash(&[target.kind.group(), target.kind.plural(), target.namespace.as_deref().unwrap_or_default()])
-}
 
 /// Hash of what a policy lets through of a kind.
 pub fn policy_hash(policy: &Policy, kind: &Kind) -> String {
@@ -185,15 +185,23 @@ impl Memory {
         memory
     }
 
+    /// Owners of checkpoints that are none of these targets, of built-in kinds.
+    pub fn gone(&self, targets: &[Target]) -> Vec<(String, Kind)> {
+        let is_target = |owner: &str| targets.iter().any(|target| target.id() == owner);
+        let gone = self.checkpoints.keys().filter(|owner| !is_target(owner));
+        let kind = |owner: &str| Kind::builtin(owner.split('@').next().unwrap_or_default());
+        gone.filter_map(|owner| Some((owner.clone(), kind(owner)?))).collect()
+    }
+
     /// Why a watcher may not simply go on from its checkpoint, if so: the scope or the redaction is another one. Hashes that
     /// are not known (checkpoints of older versions) count as equal.
     pub fn rebase(&self, owner: &str, scope_hash: &str, policy_hash: &str) -> Option<&'static str> {
         let checkpoint = self.checkpoints.get(owner)?;
         let differs = |then: &str, now: &str| !then.is_empty() && then != now;
         if differs(&checkpoint.scope_hash, scope_hash) {
-            Some("scope_changed")
+            Some("selector")
         } else {
-            differs(&checkpoint.policy_hash, policy_hash).then_some("policy_changed")
+            differs(&checkpoint.policy_hash, policy_hash).then_some("rebase")
         }
     }
 
@@ -292,6 +300,18 @@ mod tests {
     }
 
     #[test]
+    fn who_is_configured_no_more_is_known_by_the_checkpoint_and_the_stream_processor_is_nobody_s_target() {
+        let topic: Arc<str> = "t".into();
+        let owners = ["pods", "pods@shop", "secrets", "widgets.example.com", "~stream-processor"];
+        let memory = read_back(owners.iter().map(|owner| checkpoint(owner, "5").record(&topic, 1, 0)).collect());
+        let pods = Kind::builtin("pods").expect("built in");
+        let gone: Vec<String> = memory.gone(&[Target::within(pods, "shop")]).into_iter().map(|(o, _)| o).collect();
+        assert_eq!(gone, ["pods", "secrets"]);
+        let left = memory.checkpoints["secrets"].without_version().expect("it has one");
+        assert_eq!((left.rv.as_deref(), left.without_version()), (None, None));
+    }
+
+    #[test]
     fn checkpoints_of_older_versions_are_taken_and_another_scope_or_policy_is_noticed() {
         let older = br#"{"cluster":"c","clusterUid":"u","owner":"pods","rv":"5","historyEpoch":0}"#;
         let older: Checkpoint = serde_json::from_slice(older).expect("taken");
@@ -303,8 +323,8 @@ mod tests {
         for (checkpoint, expected) in [
             (older, None),
             (hashed("s", "p"), None),
-            (hashed("t", "p"), Some("scope_changed")),
-            (hashed("s", "q"), Some("policy_changed")),
+            (hashed("t", "p"), Some("selector")),
+            (hashed("s", "q"), Some("rebase")),
         ] {
             let memory = read_back(vec![checkpoint.record(&"t".into(), 1, 0)]);
             assert_eq!(memory.rebase("pods", "s", "p"), expected);
@@ -313,13 +333,8 @@ mod tests {
     }
 
     #[test]
-    fn the_hashes_tell_scopes_and_policies_apart_and_a_list_of_another_kind_changes_nothing() {
+    fn the_hash_tells_policies_apart_and_a_list_of_another_kind_changes_nothing() {
         let kind = |id: &str| Kind::builtin(id).expect("built in");
-        let target = |id: &str, namespace: Option<&str>| Target { kind: kind(id), namespace: namespace.map(Arc::from) };
-        let scopes =
-            [target("pods", None), target("pods", Some("a")), target("pods", Some("b")), target("services", None)];
-        let hashes: std::collections::BTreeSet<String> = scopes.iter().map(scope_hash).collect();
-        assert_eq!((hashes.len(), scope_hash(&scopes[0])), (4, scope_hash(&target("pods", None))));
         let with = |change: fn(&mut Policy)| {
             let mut policy = Policy::default();
             change(&mut policy);

@@ -8,7 +8,7 @@ use super::kind::Kind;
 use super::record::{Headers, InRecord, OutRecord, WRITER_EPOCH_HEADER};
 use super::redact::{Object, Redacted};
 use super::rv::Rv;
-use super::topic::{Marker, object_key, partition_of};
+use super::topic::{GAPS, Marker, object_key, partition_of};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -65,8 +65,21 @@ pub enum Observed {
     Inferred,
     /// Written again at the start, because what stood in the log was incomplete or shadowed by an earlier writer.
     Resume,
-    /// It left the scope that is captured (a namespace, a kind, a selector that changed); it may still exist.
+    /// Written again because an audit found the log to differ from the API server.
+    Audit,
+    /// It entered or left the configured selector, or was created or deleted: the API server reports both alike.
+    Selector,
+    /// It left what is captured, because the settings changed; whether it lives is not known.
     Descoped,
+}
+
+/// What a deletion that nobody reported was concluded from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inference {
+    /// A word from a closed set: why the list was made that missed it, or `recreated`: its name belongs to another uid.
+    pub reason: &'static str,
+    /// When it was last known to live, if that is known, and when it was found missing; milliseconds since 1970.
+    pub window: (Option<i64>, i64),
 }
 
 /// One change of one object, ready to become a record.
@@ -80,6 +93,10 @@ pub struct Change {
     pub snapshot: bool,
     /// Version of the list that a deletion was concluded from.
     pub list_rv: Option<Rv>,
+    /// Of a deletion that was concluded: from what.
+    pub inference: Option<Inference>,
+    /// The history that the object's version belongs to: of a deletion concluded after a rewind still the old one.
+    pub history_epoch: u64,
     /// Old version, where it is at hand.
     pub before: Option<Bytes>,
     /// The object: its new version, or of a delete its last known state.
@@ -102,22 +119,15 @@ pub struct Writer {
     partitions: i32,
     cluster: String,
     writer_epoch: u64,
-    history_epoch: u64,
     fixed: Headers,
     epoch: Bytes,
     type_prefix: String,
+    gaps: Arc<str>,
 }
 
 impl Writer {
     /// `topic` carries the prefix; `partitions` is its number of partitions as it stands in the log.
-    pub fn new(
-        kind: Kind,
-        topic: Arc<str>,
-        partitions: i32,
-        cluster: &str,
-        writer_epoch: u64,
-        history_epoch: u64,
-    ) -> Self {
+    pub fn new(kind: Kind, topic: Arc<str>, partitions: i32, cluster: &str, writer_epoch: u64) -> Self {
         let group = if kind.group().is_empty() { "core" } else { kind.group() };
         let type_prefix = format!("io.k8s.{group}.{}.{}.", kind.version(), kind.name().to_lowercase());
         let fixed = vec![
@@ -126,22 +136,29 @@ impl Writer {
             ("content-type", Bytes::from_static(b"application/json")),
         ];
         let epoch = Bytes::from(writer_epoch.to_string());
-        Self {
-            kind,
-            topic,
-            partitions,
-            cluster: cluster.to_owned(),
-            writer_epoch,
-            history_epoch,
-            fixed,
-            epoch,
-            type_prefix,
-        }
+        let prefix = topic.strip_suffix(&kind.topic()).unwrap_or_default();
+        let gaps = format!("{prefix}{GAPS}").into();
+        Self { kind, topic, partitions, cluster: cluster.to_owned(), writer_epoch, fixed, epoch, type_prefix, gaps }
     }
 
-    /// The history epoch records are written under.
-    pub fn history_epoch(&self) -> u64 {
-        self.history_epoch
+    /// The configured name of the cluster.
+    pub fn cluster(&self) -> &str {
+        &self.cluster
+    }
+
+    /// The epoch of this process.
+    pub fn writer_epoch(&self) -> u64 {
+        self.writer_epoch
+    }
+
+    /// The topic of the kind, with prefix, and its number of partitions.
+    pub fn topic(&self) -> (&Arc<str>, i32) {
+        (&self.topic, self.partitions)
+    }
+
+    /// The topic of lasting Gap records, with the same prefix.
+    pub fn gaps_topic(&self) -> &Arc<str> {
+        &self.gaps
     }
 
     /// The kind this writes.
@@ -153,8 +170,12 @@ impl Writer {
     pub fn record(&self, change: &Change, now_ms: i64) -> OutRecord {
         let object = change.object.get();
         let id = match change.op {
+            // Whatever leaves a selector or the scope may come back, and leave again.
+            Op::Delete if matches!(change.observed, Observed::Selector | Observed::Descoped) => {
+                format!("{}:{}:d", object.uid, object.rv)
+            }
             // A uid dies once, so its delete has one id, whatever we concluded it from.
-            Op::Delete => format!("{}:{}:d", object.uid, self.history_epoch),
+            Op::Delete => format!("{}:{}:d", object.uid, change.history_epoch),
             op => format!("{}:{}:{}", object.uid, object.rv, op.letter()),
         };
         let mut headers = self.fixed.clone();
@@ -166,11 +187,19 @@ impl Writer {
     }
 
     /// The tombstone behind a delete: uid and version stand in headers.
-    pub fn tombstone(&self, namespace: &str, name: &str, uid: &str, rv: &Rv, now_ms: i64) -> OutRecord {
+    pub fn tombstone(
+        &self,
+        namespace: &str,
+        name: &str,
+        uid: &str,
+        rv: &Rv,
+        history_epoch: u64,
+        now_ms: i64,
+    ) -> OutRecord {
         let headers = vec![
             ("ce_uid", Bytes::copy_from_slice(uid.as_bytes())),
             ("ce_rv", Bytes::copy_from_slice(rv.as_str().as_bytes())),
-            ("ce_historyepoch", self.history_epoch.to_string().into()),
+            ("ce_historyepoch", history_epoch.to_string().into()),
             (WRITER_EPOCH_HEADER, self.epoch.clone()),
         ];
         self.keyed(namespace, name, None, headers, now_ms)
@@ -206,8 +235,10 @@ impl Writer {
             rv: object.rv.as_str(),
             list_rv: change.list_rv.as_ref().map(Rv::as_str),
             writer_epoch: self.writer_epoch,
-            history_epoch: self.history_epoch,
+            history_epoch: change.history_epoch,
             observed: change.observed,
+            reason: change.inference.as_ref().map(|i| i.reason),
+            window: change.inference.as_ref().map(|i| i.window),
             manager: object.manager.as_ref().map(|m| m.manager.as_str()),
             operation: object.manager.as_ref().map(|m| m.operation.as_str()),
             snapshot: change.snapshot.then_some(true),
@@ -253,6 +284,10 @@ struct SourceOut<'a> {
     history_epoch: u64,
     observed: Observed,
     #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    window: Option<(Option<i64>, i64)>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     manager: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     operation: Option<&'a str>,
@@ -285,6 +320,12 @@ pub struct Source {
     pub history_epoch: u64,
     /// How we came to know.
     pub observed: Observed,
+    /// Of a deletion that was concluded: from what.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// Of a deletion that was concluded: when it was last known to live and when it was found missing, ms since 1970.
+    #[serde(default)]
+    pub window: Option<(Option<i64>, i64)>,
     /// Newest manager.
     #[serde(default)]
     pub manager: Option<String>,

@@ -4,10 +4,11 @@
 //! - A writer marker raises its partition's writer epoch. A record of a lower epoch behind it is *void*: a request of a
 //!   killed process that landed late (a zombie). Its key is *shadowed*: compaction keeps the last offset of a key, and
 //!   that is the void record, so the writer must publish the key again.
-//! - Within one history epoch versions of a key never go back. A record that is older than what its key stands for, or
-//!   than the death of its uid, is *stale*: a producer that failed had written more than it knew, and who sent it all again
-//!   was killed in the middle. It changes nothing and shadows its key, since it stands last in the log. An equal version
-//!   is not stale (a repair), and a higher history epoch wins whatever its version says.
+//! - What one writer writes of a key never goes back within one history epoch. A record that is older than what its own
+//!   writer made of the key, or than the death of its uid, is *stale*: a producer that failed had written more than it knew,
+//!   and who sent it all again was killed in the middle. It changes nothing and shadows its key, since it stands last in
+//!   the log. An equal version is not stale (a repair); a higher history epoch wins whatever its version says, and so does
+//!   a later writer, who began with what the log says.
 //! - Otherwise the last offset of a key wins.
 //! - `r`, `c`, `u` make a row. `d` takes it away and leaves a tombstone *owed*; the tombstone settles it. A later valid
 //!   record of the key settles both owed and shadowed.
@@ -85,6 +86,8 @@ pub struct Death {
     pub last: Rv,
     /// History epoch it was written in.
     pub history_epoch: u64,
+    /// Who wrote it.
+    pub writer_epoch: u64,
 }
 
 /// What one record does.
@@ -152,7 +155,7 @@ pub fn judge<'a>(scope: Scope<'_>, epoch: u64, record: &'a InRecord) -> Judged<'
         return Judged { at, step: Step::Void, epoch };
     }
     let step = match envelope::read_table(record) {
-        Ok(Table::Change(envelope)) => change(key, envelope),
+        Ok(Table::Change(envelope)) => change(key, envelope, claimed),
         Ok(Table::Tombstone { uid, rv, history_epoch }) => Step::Tombstone {
             uid: uid.filter(|uid| !uid.is_empty()),
             rv: rv.filter(|rv| !rv.is_empty()),
@@ -165,7 +168,7 @@ pub fn judge<'a>(scope: Scope<'_>, epoch: u64, record: &'a InRecord) -> Judged<'
     Judged { at, step, epoch }
 }
 
-fn change<'a>(key: ObjectKey<'_>, envelope: Box<Envelope<'a>>) -> Step<'a> {
+fn change<'a>(key: ObjectKey<'_>, envelope: Box<Envelope<'a>>, writer_epoch: u64) -> Step<'a> {
     let source = &envelope.source;
     if source.name != key.name || source.namespace != key.namespace.unwrap_or_default() || source.uid.is_empty() {
         return Step::Foreign(ForeignReason::Name);
@@ -175,13 +178,17 @@ fn change<'a>(key: ObjectKey<'_>, envelope: Box<Envelope<'a>>) -> Step<'a> {
     }
     let last = Rv::new(&source.rv);
     let rv = source.list_rv.as_deref().map(Rv::new).filter(|list| *list > last).unwrap_or_else(|| last.clone());
-    let death = Death { uid: source.uid.as_str().into(), rv, last, history_epoch: source.history_epoch };
+    let (uid, history_epoch) = (source.uid.as_str().into(), source.history_epoch);
+    let death = Death { uid, rv, last, history_epoch, writer_epoch };
     Step::Deleted(death, envelope)
 }
 
-/// Where a version stands among those of its key. No order without a version: then the last offset wins.
+/// Where a version stands among those of its key. There is no order between two writers, and none without a version: then
+/// the last offset wins.
 #[derive(Debug, Clone, Copy)]
 pub struct Version<'a> {
+    /// Who wrote it.
+    pub writer_epoch: u64,
     /// History epoch, which goes before the version.
     pub history_epoch: u64,
     /// resourceVersion.
@@ -191,7 +198,9 @@ pub struct Version<'a> {
 impl Version<'_> {
     fn is_newer_than(self, other: Version<'_>) -> bool {
         let known = !self.rv.is_empty() && !other.rv.is_empty();
-        known && (self.history_epoch, self.rv) > (other.history_epoch, other.rv)
+        known
+            && self.writer_epoch == other.writer_epoch
+            && (self.history_epoch, self.rv) > (other.history_epoch, other.rv)
     }
 }
 
@@ -205,8 +214,9 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Whether a valid record is older than what its key stands for (`held`: the row), or than the death of its uid.
-    pub fn is_stale(&self, held: Option<Version<'_>>, step: &Step<'_>) -> bool {
+    /// Whether a valid record of that writer is older than what its key stands for (`held`: the row), or than the death of
+    /// its uid.
+    pub fn is_stale(&self, held: Option<Version<'_>>, step: &Step<'_>, writer_epoch: u64) -> bool {
         let (rv, history_epoch, uid);
         match step {
             Step::Live(envelope) => {
@@ -219,10 +229,14 @@ impl Ledger {
             }
             _ => return false,
         }
-        let version = Version { history_epoch, rv: &rv };
+        let version = Version { writer_epoch, history_epoch, rv: &rv };
         let death = uid.and_then(|uid| self.dead.get(uid)).map(|(_, death)| death);
         // What was only concluded to be dead, from a list, may come back at the version at which it was last known.
-        let death = death.map(|death| Version { history_epoch: death.history_epoch, rv: &death.last });
+        let death = death.map(|death| Version {
+            writer_epoch: death.writer_epoch,
+            history_epoch: death.history_epoch,
+            rv: &death.last,
+        });
         [held, death].into_iter().flatten().any(|known| known.is_newer_than(version))
     }
 
@@ -241,12 +255,13 @@ impl Ledger {
         self.owed.insert(at.clone(), death);
     }
 
-    /// A valid tombstone. Where it does not say who died, the delete before it did.
-    pub fn tombstone(&mut self, at: &Name, uid: Option<&str>, rv: Option<Rv>, history_epoch: u64) {
+    /// A valid tombstone, with history and writer epoch. Where it does not say who died, the delete before it did.
+    pub fn tombstone(&mut self, at: &Name, uid: Option<&str>, rv: Option<Rv>, epochs: (u64, u64)) {
+        let (history_epoch, writer_epoch) = epochs;
         self.shadowed.remove(at);
         self.owed.remove(at);
         if let (Some(uid), Some(rv)) = (uid, rv) {
-            self.remember(at, &Death { uid: uid.into(), last: rv.clone(), rv, history_epoch });
+            self.remember(at, &Death { uid: uid.into(), last: rv.clone(), rv, history_epoch, writer_epoch });
         }
     }
 
@@ -265,6 +280,7 @@ impl Ledger {
         } else if death.history_epoch == known.history_epoch {
             known.rv = known.rv.clone().max(death.rv.clone());
             known.last = known.last.clone().max(death.last.clone());
+            known.writer_epoch = death.writer_epoch;
         }
     }
 

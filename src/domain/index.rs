@@ -1,11 +1,15 @@
 //! What is known of a kind, and what a report changes in it: the rules that turn ADDED, MODIFIED, DELETED and lists into
 //! creates, updates and deletes without a repeat and without a loss.
 //!
+//! Versions are comparable within one history epoch only: after a restored backup the same numbers mean other things.
+//! Entries of an older *era* (before a rewind, or before scope or redaction changed) are written anew by the next list,
+//! whatever their version.
+//!
 //! The index maps uid → version and name (about 0.3 KB an object). It outlives the watcher actor. The functions here only
 //! say what is to be written ([`Write`]) and what that does to the index ([`Note`]); [`Index::note`] is applied in the same
 //! step in which the writes enter the lane.
 
-use super::envelope::{Change, Observed, Op};
+use super::envelope::{Change, Inference, Observed, Op};
 use super::kind::{Kind, Tracking};
 use super::redact::{self, Identity, Object, Redacted};
 use super::rv::Rv;
@@ -41,6 +45,8 @@ pub enum Write {
         uid: Arc<str>,
         /// Version of its delete.
         rv: Rv,
+        /// The history that the version belongs to.
+        history_epoch: u64,
     },
 }
 
@@ -55,15 +61,21 @@ pub enum Note {
         at: Name,
         /// Version.
         rv: Rv,
+        /// The history it belongs to.
+        history_epoch: u64,
+        /// When that was, if it is known: milliseconds since 1970.
+        seen_ms: Option<i64>,
     },
-    /// Nothing new, but a list showed it.
-    Seen(Arc<str>),
+    /// Nothing new, but a list showed it at that time.
+    Seen(Arc<str>, i64),
     /// It is gone.
     Gone {
         /// uid.
         uid: Arc<str>,
         /// Version by which it was gone: of its delete, of the list that missed it, or of its successor.
         rv: Rv,
+        /// The history that the version belongs to.
+        history_epoch: u64,
     },
 }
 
@@ -80,8 +92,12 @@ pub struct Name {
 struct Known {
     rv: Rv,
     at: Name,
+    history_epoch: u64,
+    seen_ms: Option<i64>,
     /// The last list pass that showed it.
     pass: u32,
+    /// The era in which it was written.
+    era: u32,
 }
 
 /// Where the old version of an object comes from, if it is at hand: the lane's overlay, or the store's row.
@@ -97,6 +113,55 @@ pub struct ListContext {
     pub rv: Rv,
     /// Nothing was known of the kind before: everything is a snapshot.
     pub first: bool,
+    /// Why it is made: a word from a closed set.
+    pub reason: &'static str,
+}
+
+/// Under which circumstances something is reported.
+#[derive(Debug, Clone, Copy)]
+pub struct Seen<'a> {
+    /// Set for the items of a list.
+    pub list: Option<&'a ListContext>,
+    /// The history that its version belongs to.
+    pub history_epoch: u64,
+    /// Wall clock, milliseconds since 1970.
+    pub wall_ms: i64,
+    /// A label or field selector is set: what appears or goes may only have entered or left it.
+    pub selected: bool,
+    /// Written anew by a list even if its version is known: an audit found the log to differ.
+    pub suspect: bool,
+}
+
+/// What one report amounts to.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// What to write, in order.
+    pub writes: Vec<Write>,
+    /// What that does to the index.
+    pub notes: Vec<Note>,
+    /// Why nothing is written; a word from a closed set.
+    pub filtered: Option<&'static str>,
+}
+
+impl Outcome {
+    fn filtered(reason: &'static str, note: Option<Note>) -> Self {
+        Self { writes: Vec::new(), notes: note.into_iter().collect(), filtered: Some(reason) }
+    }
+}
+
+/// How a uid was found to be gone without being reported.
+#[derive(Debug, Clone)]
+pub struct Loss {
+    /// Version at which it was found missing.
+    pub seen_at: Rv,
+    /// The history of that version.
+    pub history_epoch: u64,
+    /// When, milliseconds since 1970.
+    pub wall_ms: i64,
+    /// [`Observed::Inferred`], [`Observed::Selector`] or [`Observed::Descoped`].
+    pub observed: Observed,
+    /// A word from a closed set.
+    pub reason: &'static str,
 }
 
 /// The index of one watcher.
@@ -106,8 +171,11 @@ pub struct Index {
     by_name: HashMap<Name, Arc<str>>,
     /// uids whose death stands in the log, with the version by which they were gone: a resume from an older version replays
     /// them, after a restart of the process as after one of the watcher alone.
-    dead: HashMap<Arc<str>, Rv>,
+    dead: HashMap<Arc<str>, (u64, Rv)>,
     pass: u32,
+    era: u32,
+    /// Everything is being written anew for a change of scope or redaction.
+    rebasing: bool,
 }
 
 impl Index {
@@ -122,19 +190,19 @@ impl Index {
     }
 
     /// Takes over a row of the fold at start: a live object as the log has it.
-    pub fn restore_live(&mut self, at: Name, uid: Arc<str>, rv: Rv) {
-        self.note(Note::Live { uid, at, rv });
+    pub fn restore_live(&mut self, at: Name, uid: Arc<str>, rv: Rv, history_epoch: u64) {
+        self.note(Note::Live { uid, at, rv, history_epoch, seen_ms: None });
     }
 
     /// Takes over a dead row of the fold at start. `rv` is the version by which it was gone: of an inferred delete
     /// `listRv` where the record still says it, else the version of the delete.
-    pub fn restore_dead(&mut self, uid: Arc<str>, rv: Rv) {
-        self.dead.insert(uid, rv);
+    pub fn restore_dead(&mut self, uid: Arc<str>, rv: Rv, history_epoch: u64) {
+        self.dead.insert(uid, (history_epoch, rv));
     }
 
     /// Forgets the dead that a watch from `position` can no longer replay.
     pub fn bury(&mut self, position: &Rv) {
-        self.dead.retain(|_, rv| *rv > *position);
+        self.dead.retain(|_, (_, rv)| *rv > *position);
     }
 
     /// Starts a list: from now on what is not [`Note::Seen`] or [`Note::Live`] is missing from it.
@@ -142,44 +210,57 @@ impl Index {
         self.pass = self.pass.wrapping_add(1);
     }
 
+    /// The history was rewound: nothing that is known may be compared with what comes, and whoever was dead may live.
+    pub fn rewound(&mut self) {
+        self.era += 1;
+        self.dead = HashMap::new();
+    }
+
+    /// From now on lists write everything anew. A second call before [`Index::rebased`] changes nothing, so that a watcher
+    /// that dies in between does not begin again.
+    pub fn begin_rebase(&mut self) {
+        if !std::mem::replace(&mut self.rebasing, true) {
+            self.era += 1;
+        }
+    }
+
+    /// Everything has been written anew.
+    pub fn rebased(&mut self) {
+        self.rebasing = false;
+    }
+
     /// Applies one note.
     pub fn note(&mut self, note: Note) {
         match note {
-            Note::Live { uid, at, rv } => {
+            Note::Live { uid, at, rv, history_epoch, seen_ms } => {
                 self.dead.remove(&uid);
                 self.by_name.insert(at.clone(), uid.clone());
-                self.by_uid.insert(uid, Known { rv, at, pass: self.pass });
+                self.by_uid.insert(uid, Known { rv, at, history_epoch, seen_ms, pass: self.pass, era: self.era });
             }
-            Note::Seen(uid) => {
+            Note::Seen(uid, now_ms) => {
                 if let Some(known) = self.by_uid.get_mut(&uid) {
                     known.pass = self.pass;
+                    known.seen_ms = Some(now_ms);
                 }
             }
-            Note::Gone { uid, rv } => {
+            Note::Gone { uid, rv, history_epoch } => {
                 if let Some(known) = self.by_uid.remove(&uid)
                     && self.by_name.get(&known.at) == Some(&uid)
                 {
                     self.by_name.remove(&known.at);
                 }
                 // Forgotten when the position passes it; of a delete that a watch reported that is the same commit.
-                self.dead.insert(uid, rv);
+                self.dead.insert(uid, (history_epoch, rv));
             }
         }
     }
 
-    /// The uids that the current list pass has not shown, ordered by name.
-    pub fn missing(&self) -> Vec<Arc<str>> {
-        self.missing_where(|_| true)
-    }
-
-    /// As [`Index::missing`], without what is known at a newer version than the list's. Such a list came from a server
-    /// that lags behind the one asked before; the watch that follows tells what became of those.
-    pub fn missing_as_of(&self, list: &Rv) -> Vec<Arc<str>> {
-        self.missing_where(|known| known.rv <= *list)
-    }
-
-    fn missing_where(&self, which: impl Fn(&Known) -> bool) -> Vec<Arc<str>> {
-        let mut missing: Vec<_> = self.by_uid.iter().filter(|(_, k)| k.pass != self.pass && which(k)).collect();
+    /// The uids that the current list pass has not shown, ordered by name, without what is known at a newer version than
+    /// the list's. Such a list came from a server that lags behind the one asked before; the watch that follows tells what
+    /// became of those.
+    pub fn missing_as_of(&self, list: &Rv, history_epoch: u64) -> Vec<Arc<str>> {
+        let is_missing = |k: &Known| k.pass != self.pass && (k.history_epoch != history_epoch || k.rv <= *list);
+        let mut missing: Vec<_> = self.by_uid.iter().filter(|(_, known)| is_missing(known)).collect();
         missing.sort_by(|a, b| a.1.at.cmp(&b.1.at));
         missing.into_iter().map(|(uid, _)| uid.clone()).collect()
     }
@@ -190,82 +271,115 @@ impl Index {
         self.by_uid.get(uid).map(|known| (uid, &known.rv))
     }
 
-    /// The writes and notes of one report of a kind tracked as a table. `list` is set for the items of a list.
+    /// The history that the version of the live object of that name belongs to.
+    pub fn history_epoch(&self, at: &Name) -> Option<u64> {
+        self.by_uid.get(self.by_name.get(at)?).map(|known| known.history_epoch)
+    }
+
+    /// What to write of one report of a kind tracked as a table.
     pub fn reported(
         &self,
         kind: &Kind,
         wire: Wire,
         object: Redacted<Object>,
-        list: Option<&ListContext>,
+        seen: Seen<'_>,
         before: &dyn Before,
-    ) -> (Vec<Write>, Vec<Note>) {
+    ) -> Outcome {
         debug_assert_eq!(kind.tracking(), Tracking::Table);
+        let Seen { list, history_epoch, wall_ms, selected, suspect } = seen;
         let o = object.get();
         let at = Name { namespace: o.namespace.clone(), name: o.name.clone() };
         let (uid, rv) = (o.uid.clone(), o.rv.clone());
         let known = self.by_uid.get(&uid);
+        let comparable = |known: &Known| known.history_epoch == history_epoch;
+        let stale = known.is_some_and(|known| known.era != self.era);
+        let suspect = suspect && known.is_some_and(|known| known.rv == rv);
         if let Some(known) = known
+            && comparable(known)
             // A uid dies once, so its delete is no repeat even if the server gave it no version of its own.
-            && (rv < known.rv || rv == known.rv && wire != Wire::Deleted)
+            && (rv < known.rv || rv == known.rv && wire != Wire::Deleted && !stale && !suspect)
         {
-            // A replay, or a list that shows what is known.
-            let seen = if list.is_some() { vec![Note::Seen(uid)] } else { Vec::new() };
-            return (Vec::new(), seen);
+            return match list {
+                Some(_) => Outcome::filtered("known", Some(Note::Seen(uid, wall_ms))),
+                None => Outcome::filtered("replayed", None),
+            };
         }
         if known.is_none()
-            && let Some(death) = self.dead.get(&uid)
+            && let Some((_, death)) = self.dead.get(&uid).filter(|(epoch, _)| *epoch == history_epoch)
             // What a newer list or report shows alive was wrongly taken for dead: it comes back.
             && (wire == Wire::Deleted || list.map_or(&rv, |l| &l.rv) <= death)
         {
-            return (Vec::new(), Vec::new());
+            return Outcome::filtered("dead", None);
         }
         let (mut writes, mut notes) = (Vec::new(), Vec::new());
         if known.is_none()
-            && let Some((predecessor, last_rv)) = self.live(&at)
+            && let Some(predecessor) = self.by_name.get(&at)
+            && let Some(last) = self.by_uid.get(predecessor)
         {
-            if *last_rv >= rv {
+            if comparable(last) && last.rv >= rv {
                 // The name already belongs to a successor; its predecessor's death stands in the log.
-                return (Vec::new(), Vec::new());
+                return Outcome::filtered("superseded", None);
             }
             let seen_at = list.map_or_else(|| rv.clone(), |l| l.rv.clone());
-            self.gone(kind, &predecessor.clone(), &seen_at, before, &mut writes, &mut notes);
+            let observed = Observed::Inferred;
+            let loss = Loss { seen_at, history_epoch, wall_ms, observed, reason: "recreated" };
+            self.gone(kind, predecessor, &loss, before, &mut writes, &mut notes);
         }
         if wire == Wire::Deleted {
-            let change = Change {
+            let (namespace, name) = (at.namespace, at.name);
+            writes.push(Write::Change(Change {
                 op: Op::Delete,
-                observed: Observed::Watch,
+                observed: if selected { Observed::Selector } else { Observed::Watch },
                 snapshot: false,
                 list_rv: None,
+                inference: None,
+                history_epoch,
                 before: None,
                 object,
-            };
-            writes.push(Write::Change(change));
-            writes.push(Write::Tombstone { namespace: at.namespace, name: at.name, uid: uid.clone(), rv: rv.clone() });
-            notes.push(Note::Gone { uid, rv });
-            return (writes, notes);
+            }));
+            writes.push(Write::Tombstone { namespace, name, uid: uid.clone(), rv: rv.clone(), history_epoch });
+            notes.push(Note::Gone { uid, rv, history_epoch });
+            return Outcome { writes, notes, filtered: None };
         }
-        let old = known.and_then(|k| before.before(&at, &uid, &k.rv));
-        let op = match (known, &old, wire, list) {
-            (Some(_), Some(_), ..) => Op::Update,
-            (Some(_), None, ..) => Op::Read,
-            (None, _, Wire::Listed, Some(ListContext { first: true, .. })) => Op::Read,
-            (None, _, Wire::Modified, _) => Op::Read,
-            (None, ..) => Op::Create,
+        let first = list.is_some_and(|l| l.first);
+        let old = known.filter(|_| !stale && !suspect).and_then(|k| before.before(&at, &uid, &k.rv));
+        let entered = selected && known.is_none() && !first;
+        let op = match (known, &old) {
+            (Some(_), Some(_)) => Op::Update,
+            // It may have entered the selector: neither a creation nor an old version is at hand.
+            _ if entered => Op::Read,
+            (Some(_), None) => Op::Read,
+            (None, _) if first || wire == Wire::Modified => Op::Read,
+            (None, _) => Op::Create,
         };
-        let observed = if list.is_some() { Observed::Relist } else { Observed::Watch };
-        let snapshot = list.is_some_and(|l| l.first);
-        writes.push(Write::Change(Change { op, observed, snapshot, list_rv: None, before: old, object }));
-        notes.push(Note::Live { uid, at, rv });
-        (writes, notes)
+        let observed = match list {
+            _ if suspect => Observed::Audit,
+            _ if entered => Observed::Selector,
+            Some(_) => Observed::Relist,
+            None => Observed::Watch,
+        };
+        writes.push(Write::Change(Change {
+            op,
+            observed,
+            snapshot: first,
+            list_rv: None,
+            inference: None,
+            history_epoch,
+            before: old,
+            object,
+        }));
+        notes.push(Note::Live { uid, at, rv, history_epoch, seen_ms: Some(wall_ms) });
+        Outcome { writes, notes, filtered: None }
     }
 
     /// The delete of a uid that a list or a successor of its name shows to be gone: never reported, so inferred. It carries
-    /// the last known version, so that the order per key holds, and the version at which it was found missing.
+    /// the last known version and its history, so that the order per key holds, and the version at which it was found
+    /// missing.
     pub fn gone(
         &self,
         kind: &Kind,
         uid: &Arc<str>,
-        seen_at: &Rv,
+        loss: &Loss,
         before: &dyn Before,
         writes: &mut Vec<Write>,
         notes: &mut Vec<Note>,
@@ -275,9 +389,11 @@ impl Index {
         let object = redact::last_known(kind, &identity, before.before(&known.at, uid, &known.rv));
         writes.push(Write::Change(Change {
             op: Op::Delete,
-            observed: Observed::Inferred,
+            observed: loss.observed,
             snapshot: false,
-            list_rv: Some(seen_at.clone()),
+            list_rv: Some(loss.seen_at.clone()),
+            inference: Some(Inference { reason: loss.reason, window: (known.seen_ms, loss.wall_ms) }),
+            history_epoch: known.history_epoch,
             before: None,
             object,
         }));
@@ -286,21 +402,32 @@ impl Index {
             name: known.at.name.clone(),
             uid: uid.clone(),
             rv: known.rv.clone(),
+            history_epoch: known.history_epoch,
         });
-        notes.push(Note::Gone { uid: uid.clone(), rv: seen_at.clone() });
+        notes.push(Note::Gone { uid: uid.clone(), rv: loss.seen_at.clone(), history_epoch: loss.history_epoch });
     }
 }
 
 /// The write of one report of a kind tracked as a stream (Kubernetes Events): nothing is folded, so there is no `before`,
 /// a disappearance is only a TTL, and what is not newer than `position` was reported before.
-pub fn streamed(wire: Wire, object: Redacted<Object>, position: &Rv, list: Option<&ListContext>) -> Option<Write> {
-    if wire == Wire::Deleted || object.get().rv <= *position {
-        return None;
+pub fn streamed(wire: Wire, object: Redacted<Object>, position: &Rv, seen: Seen<'_>) -> Outcome {
+    if wire == Wire::Deleted {
+        return Outcome::filtered("events_deleted", None);
     }
-    let op = if wire == Wire::Added { Op::Create } else { Op::Read };
-    let observed = if list.is_some() { Observed::Relist } else { Observed::Watch };
-    let snapshot = list.is_some_and(|l| l.first);
-    Some(Write::Change(Change { op, observed, snapshot, list_rv: None, before: None, object }))
+    if object.get().rv <= *position {
+        return Outcome::filtered(if seen.list.is_some() { "known" } else { "replayed" }, None);
+    }
+    let change = Change {
+        op: if wire == Wire::Added { Op::Create } else { Op::Read },
+        observed: if seen.list.is_some() { Observed::Relist } else { Observed::Watch },
+        snapshot: seen.list.is_some_and(|l| l.first),
+        list_rv: None,
+        inference: None,
+        history_epoch: seen.history_epoch,
+        before: None,
+        object,
+    };
+    Outcome { writes: vec![Write::Change(change)], ..Outcome::default() }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ pub mod checkpoint;
 pub mod cut;
 pub mod envelope;
 pub mod fold;
+pub mod gap;
 pub mod index;
 pub mod kind;
 pub mod lane;

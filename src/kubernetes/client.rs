@@ -2,6 +2,7 @@
 
 use super::{ApiServer, Response};
 use crate::domain::kind::{Content, Kind};
+use crate::domain::rv::Rv;
 use crate::domain::target::Target;
 use crate::domain::watch::{Request, Verb};
 use futures_util::StreamExt as _;
@@ -88,19 +89,7 @@ impl Cluster {
 
     /// Whether we may do `verb` on a kind. Within 10 s.
     pub async fn may(&self, verb: &str, kind: &Kind, namespace: Option<&str>) -> Result<bool, ClusterError> {
-        let review = SelfSubjectAccessReview {
-            spec: SelfSubjectAccessReviewSpec {
-                resource_attributes: Some(ResourceAttributes {
-                    group: Some(kind.group().to_owned()),
-                    resource: Some(kind.plural().to_owned()),
-                    verb: Some(verb.to_owned()),
-                    namespace: namespace.map(str::to_owned),
-                    ..ResourceAttributes::default()
-                }),
-                ..SelfSubjectAccessReviewSpec::default()
-            },
-            ..SelfSubjectAccessReview::default()
-        };
+        let review = review(verb, kind, namespace);
         let reviews: Api<SelfSubjectAccessReview> = Api::all(self.client.clone());
         let answer = within(reviews.create(&PostParams::default(), &review)).await?;
         Ok(answer.status.is_some_and(|s| s.allowed))
@@ -199,7 +188,7 @@ fn http_request(target: &Target, request: &Request) -> Result<http::Request<Vec<
     let selector = |text: &Option<std::sync::Arc<str>>| text.as_deref().map(str::to_owned);
     let (label, field) = (selector(&target.selectors.label), selector(&target.selectors.field));
     match &request.verb {
-        Verb::List { limit, next, at_least } => {
+        Verb::List { limit, next, at_least, metadata_only } => {
             let mut params = ListParams::default().limit(*limit);
             if let Some(token) = next {
                 params = params.continue_token(token);
@@ -207,17 +196,58 @@ fn http_request(target: &Target, request: &Request) -> Result<http::Request<Vec<
                 params = params.at(rv.as_str()).matching(VersionMatch::NotOlderThan);
             }
             (params.label_selector, params.field_selector) = (label, field);
-            if metadata { base.list_metadata(&params) } else { base.list(&params) }
+            if metadata || *metadata_only { base.list_metadata(&params) } else { base.list(&params) }
         }
-        Verb::Watch { rv, timeout_seconds } => {
+        Verb::Probe { rv } => {
+            let mut params = ListParams::default().limit(1).at(rv.as_str()).matching(VersionMatch::NotOlderThan);
+            (params.label_selector, params.field_selector) = (label, field);
+            base.list_metadata(&params)
+        }
+        Verb::Watch { rv, timeout_seconds, metadata_only } => {
             let mut params = WatchParams::default().timeout(*timeout_seconds);
             (params.label_selector, params.field_selector) = (label, field);
-            let mut request =
-                if metadata { base.watch_metadata(&params, rv.as_str()) } else { base.watch(&params, rv.as_str()) }?;
-            // A compressed watch holds events back and costs more than it saves inside a cluster (kube #2079).
-            request.headers_mut().insert(http::header::ACCEPT_ENCODING, http::HeaderValue::from_static("identity"));
-            Ok(request)
+            let rv = rv.as_str();
+            let request =
+                if metadata || *metadata_only { base.watch_metadata(&params, rv) } else { base.watch(&params, rv) };
+            request.map(uncompressed)
         }
+        Verb::WatchList { at_least, timeout_seconds } => {
+            // Adds sendInitialEvents=true, resourceVersionMatch=NotOlderThan and allowWatchBookmarks=true.
+            let mut params = WatchParams::default().timeout(*timeout_seconds).initial_events();
+            (params.label_selector, params.field_selector) = (label, field);
+            let rv = at_least.as_ref().map_or("", Rv::as_str);
+            let request = if metadata { base.watch_metadata(&params, rv) } else { base.watch(&params, rv) };
+            request.map(uncompressed)
+        }
+        Verb::Review { verb } => {
+            let review = review(verb, &target.kind, target.namespace.as_deref());
+            // Strings only: cannot fail.
+            let body = serde_json::to_vec(&review).unwrap_or_default();
+            kube::core::Request::new("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews")
+                .create(&PostParams::default(), body)
+        }
+    }
+}
+
+/// A compressed watch holds events back and costs more than it saves inside a cluster (kube #2079).
+fn uncompressed(mut request: http::Request<Vec<u8>>) -> http::Request<Vec<u8>> {
+    request.headers_mut().insert(http::header::ACCEPT_ENCODING, http::HeaderValue::from_static("identity"));
+    request
+}
+
+fn review(verb: &str, kind: &Kind, namespace: Option<&str>) -> SelfSubjectAccessReview {
+    SelfSubjectAccessReview {
+        spec: SelfSubjectAccessReviewSpec {
+            resource_attributes: Some(ResourceAttributes {
+                group: Some(kind.group().to_owned()),
+                resource: Some(kind.plural().to_owned()),
+                verb: Some(verb.to_owned()),
+                namespace: namespace.map(str::to_owned),
+                ..ResourceAttributes::default()
+            }),
+            ..SelfSubjectAccessReviewSpec::default()
+        },
+        ..SelfSubjectAccessReview::default()
     }
 }
 
@@ -231,7 +261,7 @@ mod tests {
         let selectors = Selectors { label: Some("app in (a,b)".into()), field: Some("type!=x".into()) };
         let target = Target { selectors, ..Target::within(Kind::builtin("secrets").expect("built in"), "shop") };
         for next in [None, Some("token".to_owned())] {
-            let request = Request { id: 1, verb: Verb::List { limit: 5, next, at_least: None } };
+            let request = Request { id: 1, verb: Verb::List { limit: 5, next, at_least: None, metadata_only: false } };
             let uri = http_request(&target, &request).expect("well formed").uri().to_string();
             assert!(uri.starts_with("/api/v1/namespaces/shop/secrets?"), "{uri}");
             assert!(

@@ -90,7 +90,7 @@ pub async fn drive(
             snapshot = None;
             continue;
         };
-        if matches!(request.verb, Verb::List { .. }) {
+        if matches!(request.verb, Verb::List { .. } | Verb::WatchList { .. }) {
             if snapshot.is_none() {
                 tokio::select! {
                     permit = shared.snapshots.clone().acquire_owned() => snapshot = permit.ok(),
@@ -120,8 +120,10 @@ async fn perform(shared: &Shared, target: &Target, request: &Request, out: &mpsc
     }
     let mut body = response.body;
     let (silence, whole) = match &request.verb {
-        Verb::List { .. } => (shared.deadlines.page, Some(shared.deadlines.page)),
-        Verb::Watch { timeout_seconds, .. } => {
+        Verb::List { .. } | Verb::Probe { .. } | Verb::Review { .. } => {
+            (shared.deadlines.page, Some(shared.deadlines.page))
+        }
+        Verb::Watch { timeout_seconds, .. } | Verb::WatchList { timeout_seconds, .. } => {
             let own = Duration::from_secs(u64::from(*timeout_seconds)) + shared.deadlines.grace;
             let bookmarks = target.kind.tracking() == crate::domain::kind::Tracking::Table;
             (if bookmarks { shared.deadlines.idle } else { own }, None)

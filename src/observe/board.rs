@@ -1,8 +1,8 @@
 //! The board: one row a watcher, one for the log, one for the fold. Written by actors, read by HTTP without asking anyone.
 
 use crate::domain::lane::{Lane, Usage};
-use crate::domain::rv::Rv;
 use crate::domain::target::Target;
+use crate::domain::watch::Point;
 use crate::observe::clock;
 use crate::observe::freshness::{Freshness, FreshnessView};
 use serde::Serialize;
@@ -14,7 +14,7 @@ pub struct WatcherRow {
     /// What it watches.
     pub target: Target,
     /// Its lane.
-    pub lane: Arc<Lane<Rv>>,
+    pub lane: Arc<Lane<Point>>,
     /// Everything reported so far is in the lane up to the first complete list.
     pub synced: AtomicBool,
     /// Parked: not allowed, or not served.
@@ -35,7 +35,7 @@ struct Trouble {
 
 impl WatcherRow {
     /// A row that has not begun.
-    pub fn new(target: Target, lane: Arc<Lane<Rv>>) -> Arc<Self> {
+    pub fn new(target: Target, lane: Arc<Lane<Point>>) -> Arc<Self> {
         Arc::new(Self {
             target,
             lane,
@@ -97,7 +97,7 @@ impl WatcherRow {
                 acked: stats.acked,
                 nacks: stats.nacks,
             },
-            watermark: self.lane.watermark().map(|rv| rv.as_str().to_owned()),
+            watermark: self.lane.watermark().map(|point| point.rv.as_str().to_owned()),
             trouble,
             last_error,
         }

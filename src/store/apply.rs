@@ -129,7 +129,7 @@ impl Store {
         let Judged { at, step, epoch } = fold::judge(scope, if stream { 0 } else { progress.epoch }, record);
         let at = at.map(|at| table.name(at.namespace.unwrap_or_default(), at.name));
         writer.step();
-        if let Some(at) = at.as_ref().filter(|at| !stream && Self::is_stale(table, at, &step)) {
+        if let Some(at) = at.as_ref().filter(|at| !stream && Self::is_stale(table, at, &step, epoch)) {
             lock(&table.ledger).shadow((**at).clone(), record.timestamp_ms);
             applied.stale += 1;
             applied.overtaken.push((table.kind.clone(), (**at).clone()));
@@ -146,7 +146,7 @@ impl Store {
                 // The row is gone since its delete, unless compaction took that.
                 let old = table.row(&at);
                 self.remove(writer, table, record, old.as_ref(), None, applied);
-                lock(&table.ledger).tombstone(&at, uid, rv, history_epoch);
+                lock(&table.ledger).tombstone(&at, uid, rv, (history_epoch, epoch));
             }
             (Some(at), Step::Void) => {
                 applied.void += 1;
@@ -172,10 +172,14 @@ impl Store {
         self.check_epoch(epoch, applied);
     }
 
-    fn is_stale(table: &Table, at: &Name, step: &Step<'_>) -> bool {
+    fn is_stale(table: &Table, at: &Name, step: &Step<'_>, writer_epoch: u64) -> bool {
         let row = table.row(at);
-        let held = row.as_ref().map(|row| Version { history_epoch: row.history_epoch, rv: &row.rv });
-        lock(&table.ledger).is_stale(held, step)
+        let held = row.as_ref().map(|row| Version {
+            writer_epoch: row.writer_epoch,
+            history_epoch: row.history_epoch,
+            rv: &row.rv,
+        });
+        lock(&table.ledger).is_stale(held, step, writer_epoch)
     }
 
     fn check_epoch(&self, epoch: u64, applied: &mut Applied) {
@@ -216,6 +220,7 @@ impl Store {
             },
             rv: Rv::new(&source.rv),
             history_epoch: source.history_epoch,
+            writer_epoch: record.writer_epoch().unwrap_or_default(),
             partition: record.partition,
             offset: record.offset,
             timestamp_ms: record.timestamp_ms,
@@ -279,6 +284,7 @@ impl Store {
                 uid: old.uid.clone(),
                 rv: Rv::new(&envelope.source.rv),
                 history_epoch: envelope.source.history_epoch,
+                writer_epoch: record.writer_epoch().unwrap_or_default(),
                 partition: record.partition,
                 offset: record.offset,
                 timestamp_ms: record.timestamp_ms,

@@ -119,7 +119,7 @@ pub struct Page {
 /// What capture takes over at its start.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Restored {
-    /// Live objects: name, uid, version, and the history that it belongs to.
+    /// Live objects: name, uid, version, and the history epoch that it belongs to.
     pub live: Vec<(Name, Arc<str>, Rv, u64)>,
     /// Deletes without a tombstone: it must be written before anything else is.
     pub owed: Vec<(Name, Arc<str>, Rv)>,

@@ -22,6 +22,7 @@ pub(super) struct Row {
     pub(super) uid: Arc<str>,
     pub(super) rv: Rv,
     pub(super) history_epoch: u64,
+    pub(super) writer_epoch: u64,
     pub(super) partition: i32,
     pub(super) offset: i64,
     pub(super) timestamp_ms: i64,

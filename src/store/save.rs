@@ -338,6 +338,7 @@ impl Standing {
                 out.text(death.rv.as_str());
                 out.text(death.last.as_str());
                 out.number(death.history_epoch);
+                out.number(death.writer_epoch);
                 out.end()?;
             }
         }
@@ -382,7 +383,9 @@ impl Out {
         self.begin(b'r', &row.at);
         self.text(&row.uid);
         self.text(row.rv.as_str());
-        for number in [row.history_epoch, row.partition as u64, row.offset as u64, row.timestamp_ms as u64] {
+        for number in
+            [row.history_epoch, row.writer_epoch, row.partition as u64, row.offset as u64, row.timestamp_ms as u64]
+        {
             self.number(number);
         }
         self.number(row.packed.raw.map_or(u64::MAX, u64::from));
@@ -488,7 +491,7 @@ fn item(table: &Table, bytes: &mut Bytes<'_>) -> Option<Option<Arrival>> {
         b'r' => return row(table, at, bytes).map(Some),
         b'o' | b'd' => {
             let (uid, rv, last) = (bytes.text()?.into(), bytes.rv()?, bytes.rv()?);
-            let death = Death { uid, rv, last, history_epoch: bytes.number()? };
+            let death = Death { uid, rv, last, history_epoch: bytes.number()?, writer_epoch: bytes.number()? };
             let mut ledger = lock(&table.ledger);
             if letter == b'o' {
                 ledger.restore_owed((*at).clone(), death);
@@ -504,7 +507,7 @@ fn item(table: &Table, bytes: &mut Bytes<'_>) -> Option<Option<Arrival>> {
 
 fn row(table: &Table, at: std::sync::Arc<Name>, bytes: &mut Bytes<'_>) -> Option<Arrival> {
     let (uid, rv) = (bytes.text()?.into(), bytes.rv()?);
-    let history_epoch = bytes.number()?;
+    let (history_epoch, writer_epoch) = (bytes.number()?, bytes.number()?);
     let (partition, offset, timestamp_ms) = (bytes.number()? as i32, bytes.number()? as i64, bytes.number()? as i64);
     let raw = Some(bytes.number()?).filter(|raw| *raw != u64::MAX).map(u32::try_from).transpose().ok()?;
     let packed = Packed { bytes: bytes.bytes()?.into(), raw };
@@ -519,8 +522,19 @@ fn row(table: &Table, at: std::sync::Arc<Name>, bytes: &mut Bytes<'_>) -> Option
     }
     let facts = table.facts(&found, None);
     // Version 0: it was there when this life of the store began.
-    let row =
-        Row { at: at.clone(), uid, rv, history_epoch, partition, offset, timestamp_ms, version: 0, facts, packed };
+    let row = Row {
+        at: at.clone(),
+        uid,
+        rv,
+        history_epoch,
+        writer_epoch,
+        partition,
+        offset,
+        timestamp_ms,
+        version: 0,
+        facts,
+        packed,
+    };
     let mut index: std::sync::RwLockWriteGuard<'_, Index> = table.index_mut();
     let old = index.names.get(&at).cloned();
     table.put(&mut index, &std::sync::Arc::new(row), old.as_ref());

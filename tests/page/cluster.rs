@@ -102,7 +102,7 @@ impl ApiServer for Cluster {
     fn send<'a>(&'a self, target: &'a Target, request: &'a Request) -> BoxFuture<'a, Result<Response, String>> {
         let kind = target.kind.id();
         let body = match &request.verb {
-            Verb::List { .. } => {
+            Verb::List { .. } | Verb::Probe { .. } | Verb::Review { .. } => {
                 let state = self.lock();
                 let items: Vec<&Value> =
                     state.objects.iter().filter(|(key, _)| key.0 == kind).map(|(_, o)| o).collect();
@@ -111,6 +111,7 @@ impl ApiServer for Cluster {
                 let text = list.to_string();
                 stream::iter([Ok(Bytes::from(text))]).boxed()
             }
+            Verb::WatchList { .. } => return Box::pin(async { Err("not served".to_owned()) }),
             Verb::Watch { rv, .. } => {
                 let from: u64 = rv.as_str().parse().unwrap_or(0);
                 let after = self.lock().events.partition_point(|(rv, ..)| *rv <= from);

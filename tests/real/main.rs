@@ -14,6 +14,7 @@ mod first_command;
 mod kit;
 mod laptop;
 mod restart;
+mod resume;
 
 use libtest_mimic::{Arguments, Trial};
 use std::sync::{Arc, OnceLock};
@@ -32,7 +33,12 @@ fn main() {
     // Its cases never ask for the broker, which then never starts.
     let kubernetes = missing(&[testbed::Part::Kubernetes]);
     let skip = |missing: &[String]| !missing.is_empty() && !testbed::must_not_skip();
-    let groups = [("end_to_end", end_to_end::TRIALS), ("restart", restart::TRIALS), ("chaos", chaos::TRIALS)];
+    let groups = [
+        ("end_to_end", end_to_end::TRIALS),
+        ("restart", restart::TRIALS),
+        ("resume", resume::TRIALS),
+        ("chaos", chaos::TRIALS),
+    ];
     let all = || groups.into_iter().flat_map(|(group, trials)| trials.iter().map(move |trial| (group, *trial)));
     let (real, laptop): (Arc<OnceLock<kit::Parts>>, Arc<OnceLock<kit::Parts>>) = Default::default();
     let trial = |ends: &Arc<OnceLock<kit::Parts>>, start: fn() -> kit::Parts, name: String, run: Run| {

@@ -10,7 +10,7 @@ fn pods() -> Kind {
 }
 
 fn writer() -> Writer {
-    Writer::new(pods(), "t-k8s-pods".into(), 12, "c1", 5, 2)
+    Writer::new(pods(), "t-k8s-pods".into(), 12, "c1", 5)
 }
 
 fn pod(rv: &str) -> Redacted<Object> {
@@ -25,7 +25,7 @@ fn pod(rv: &str) -> Redacted<Object> {
 }
 
 fn change(op: Op, observed: Observed, object: Redacted<Object>) -> Change {
-    Change { op, observed, snapshot: false, list_rv: None, before: None, object }
+    Change { op, observed, snapshot: false, list_rv: None, inference: None, history_epoch: 2, before: None, object }
 }
 
 fn value(record: &OutRecord) -> &str {
@@ -132,7 +132,7 @@ fn a_delete_carries_the_last_known_state_and_has_one_id_however_it_was_learnt() 
 
 #[test]
 fn a_tombstone_has_no_value_and_says_in_headers_who_died() {
-    let record = writer().tombstone("n", "a", "u1", &Rv::new("7"), WALL_MS);
+    let record = writer().tombstone("n", "a", "u1", &Rv::new("7"), 2, WALL_MS);
     assert_eq!((&record.key[..], &record.value, record.partition), {
         (&b"c1/pods/n/a"[..], &None, partition_of(b"c1/pods/n/a", 12))
     });
@@ -152,7 +152,7 @@ fn a_stub_says_why_and_how_large_the_object_was() {
 #[test]
 fn kinds_of_a_group_have_their_group_in_the_type_and_cluster_scoped_objects_no_namespace() {
     let kind = Kind::builtin("deployments").expect("built in");
-    let writer = Writer::new(kind.clone(), "t".into(), 6, "c1", 1, 0);
+    let writer = Writer::new(kind.clone(), "t".into(), 6, "c1", 1);
     let rv = Rv::new("1");
     let identity = Identity { namespace: "", name: "a", uid: "u", rv: &rv };
     let object = redact::last_known(&kind, &identity, None);
@@ -182,6 +182,8 @@ fn what_was_written_reads_back() {
         list_rv: None,
         history_epoch: 2,
         observed: Observed::Watch,
+        reason: None,
+        window: None,
         manager: Some("kubelet".into()),
         snapshot: false,
     };
@@ -193,14 +195,14 @@ fn what_was_written_reads_back() {
     assert_eq!((read.op, read.before.map(RawValue::get), read.after.is_none()), (Op::Delete, Some(POD_7), true));
     assert_eq!((read.source.list_rv.as_deref(), read.source.observed), (Some("9"), Observed::Inferred));
 
-    let record = read_back(&writer().tombstone("n", "a", "u1", &Rv::new("7"), WALL_MS));
+    let record = read_back(&writer().tombstone("n", "a", "u1", &Rv::new("7"), 2, WALL_MS));
     let Ok(Table::Tombstone { uid, rv, history_epoch }) = read_table(&record) else { panic!("a tombstone") };
     assert_eq!((uid, rv, history_epoch), (Some("u1"), Some(Rv::new("7")), 2));
 }
 
 #[test]
 fn markers_are_told_apart_from_tombstones_by_their_key() {
-    let mut record = read_back(&writer().tombstone("n", "a", "u1", &Rv::new("7"), WALL_MS));
+    let mut record = read_back(&writer().tombstone("n", "a", "u1", &Rv::new("7"), 2, WALL_MS));
     record.key = Some(Bytes::from_static(b"~writer/3"));
     assert!(matches!(read_table(&record), Ok(Table::WriterMarker(5))));
     record.key = Some(Bytes::from_static(b"~gap/3"));

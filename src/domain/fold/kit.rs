@@ -93,7 +93,7 @@ pub(crate) fn in_order(records: Vec<InRecord>) -> Vec<InRecord> {
 #[derive(Debug, Default)]
 pub(crate) struct Folded {
     pub(crate) live: BTreeMap<Name, (String, Rv)>,
-    history: BTreeMap<Name, u64>,
+    epochs: BTreeMap<Name, (u64, u64)>,
     pub(crate) ledger: Ledger,
     pub(crate) epoch: u64,
     pub(crate) foreign: usize,
@@ -110,16 +110,16 @@ impl Folded {
         let Judged { at, step, epoch } = judge(SCOPE, self.epoch, record);
         self.epoch = epoch;
         let at = at.map(|at| Name { namespace: at.namespace.unwrap_or_default().into(), name: at.name.into() });
-        let held = at.as_ref().and_then(|at| Some((self.history.get(at)?, &self.live.get(at)?.1)));
-        let held = held.map(|(history_epoch, rv)| Version { history_epoch: *history_epoch, rv });
-        if self.ledger.is_stale(held, &step) {
+        let held = at.as_ref().and_then(|at| Some((*self.epochs.get(at)?, &self.live.get(at)?.1)));
+        let held = held.map(|((history_epoch, writer_epoch), rv)| Version { writer_epoch, history_epoch, rv });
+        if self.ledger.is_stale(held, &step, epoch) {
             at.into_iter().for_each(|at| self.ledger.shadow(at, record.timestamp_ms));
             return;
         }
         match (at, step) {
             (Some(at), Step::Live(envelope)) => {
                 self.ledger.live(&at, &envelope.source.uid);
-                self.history.insert(at.clone(), envelope.source.history_epoch);
+                self.epochs.insert(at.clone(), (envelope.source.history_epoch, epoch));
                 self.live.insert(at, (envelope.source.uid.clone(), Rv::new(&envelope.source.rv)));
             }
             (Some(at), Step::Deleted(death, _)) => {
@@ -128,7 +128,7 @@ impl Folded {
             }
             (Some(at), Step::Tombstone { uid, rv, history_epoch }) => {
                 self.live.remove(&at);
-                self.ledger.tombstone(&at, uid, rv, history_epoch);
+                self.ledger.tombstone(&at, uid, rv, (history_epoch, epoch));
             }
             (Some(at), Step::Void) => self.ledger.shadow(at, record.timestamp_ms),
             (_, Step::Foreign(_)) => self.foreign += 1,

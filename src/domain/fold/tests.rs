@@ -57,6 +57,13 @@ fn a_higher_history_epoch_wins_whatever_its_version_says_and_a_lower_one_never_d
 }
 
 #[test]
+fn a_later_writer_wins_whatever_its_version_says() {
+    let at = name(1);
+    let folded = Folded::of(&[put(1, "c", &at, "u", 90), put(2, "r", &at, "u", 4)]);
+    assert_eq!((live(&folded, 1), folded.shadowed().len()), (Some(("u", "4")), 0));
+}
+
+#[test]
 fn without_a_version_the_last_offset_wins() {
     let at = name(1);
     let unknown = |record: InRecord| {
@@ -111,7 +118,7 @@ fn a_delete_owes_its_tombstone_until_it_comes_or_the_name_is_taken_again() {
         put(1, "d", &other, "v", 4),
     ]);
     assert!(folded.live.is_empty());
-    let death = Death { uid: "u".into(), rv: "3".into(), last: "3".into(), history_epoch: 1 };
+    let death = Death { uid: "u".into(), rv: "3".into(), last: "3".into(), history_epoch: 1, writer_epoch: 1 };
     assert_eq!(folded.owed()[&at], death);
     assert_eq!(folded.owed().len(), 2);
     folded.apply(&tombstone(1, &at, "u", 3));

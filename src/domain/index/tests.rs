@@ -27,28 +27,47 @@ struct Kit {
     index: Index,
     at_hand: AtHand,
     list: Option<ListContext>,
+    history_epoch: u64,
+    selected: bool,
+    suspect: bool,
 }
 
 impl Kit {
     fn new() -> Self {
-        Self { index: Index::default(), at_hand: AtHand(true), list: None }
+        Self {
+            index: Index::default(),
+            at_hand: AtHand(true),
+            list: None,
+            history_epoch: 0,
+            selected: false,
+            suspect: false,
+        }
     }
 
     /// A report, applied; what it writes in short: `c u1@5`, `d u1@5 (listRv) before`, `t u1@5`.
     fn report(&mut self, wire: Wire, name: &str, uid: &str, rv: &str) -> Vec<String> {
-        let (writes, notes) =
-            self.index.reported(&pods(), wire, object(name, uid, rv), self.list.as_ref(), &self.at_hand);
+        let seen = Seen {
+            list: self.list.as_ref(),
+            history_epoch: self.history_epoch,
+            wall_ms: 0,
+            selected: self.selected,
+            suspect: self.suspect,
+        };
+        let Outcome { writes, notes, filtered } =
+            self.index.reported(&pods(), wire, object(name, uid, rv), seen, &self.at_hand);
+        assert_eq!(writes.is_empty(), filtered.is_some(), "what is not written has a reason");
         notes.into_iter().for_each(|note| self.index.note(note));
         writes.iter().map(short).collect()
     }
 
     fn list(&mut self, rv: &str, first: bool) {
-        self.list = Some(ListContext { rv: Rv::new(rv), first });
+        self.list = Some(ListContext { rv: Rv::new(rv), first, reason: "expired" });
         self.index.begin_pass();
     }
 
     fn missing(&self) -> Vec<String> {
-        self.index.missing().iter().map(|uid| uid.to_string()).collect()
+        let newest = Rv::new("9999999");
+        self.index.missing_as_of(&newest, self.history_epoch).iter().map(|uid| uid.to_string()).collect()
     }
 
     fn listed(&mut self, name: &str, uid: &str, rv: &str) -> Vec<String> {
@@ -89,7 +108,7 @@ fn short(write: &Write) -> String {
             }
             text
         }
-        Write::Tombstone { uid, rv, namespace, name } => format!("t {uid}@{rv} {namespace}/{name}"),
+        Write::Tombstone { uid, rv, namespace, name, .. } => format!("t {uid}@{rv} {namespace}/{name}"),
     }
 }
 
@@ -157,7 +176,7 @@ fn what_a_stale_report_says_of_a_predecessor_does_not_harm_its_successor() {
 #[test]
 fn replays_of_the_dead_are_skipped_until_the_position_has_passed_their_death() {
     let mut kit = Kit::new();
-    kit.index.restore_dead("u1".into(), Rv::new("9"));
+    kit.index.restore_dead("u1".into(), Rv::new("9"), 0);
     kit.index.bury(&Rv::new("8"));
     assert_eq!(kit.added("a", "u1", "5"), NONE);
     assert_eq!(kit.modified("a", "u1", "9"), NONE);
@@ -174,7 +193,9 @@ fn who_died_in_this_life_of_the_process_is_remembered_too() {
     kit.added("b", "u2", "6");
     kit.list("20", false);
     let (mut writes, mut notes) = (Vec::new(), Vec::new());
-    kit.index.gone(&pods(), &"u1".into(), &Rv::new("20"), &AtHand(true), &mut writes, &mut notes);
+    let loss =
+        Loss { seen_at: "20".into(), history_epoch: 0, wall_ms: 9, observed: Observed::Inferred, reason: "expired" };
+    kit.index.gone(&pods(), &"u1".into(), &loss, &AtHand(true), &mut writes, &mut notes);
     assert_eq!(writes.iter().map(short).collect::<Vec<_>>(), ["d u1@5 inferred (20) old", "t u1@5 n/a"]);
     notes.into_iter().for_each(|note| kit.index.note(note));
     // The watcher dies before the list is complete, and its successor resumes from before the list.
@@ -188,8 +209,8 @@ fn who_died_in_this_life_of_the_process_is_remembered_too() {
 #[test]
 fn who_was_wrongly_taken_for_dead_comes_back_with_the_next_list_or_report() {
     let mut kit = Kit::new();
-    kit.index.restore_dead("u1".into(), Rv::new("20"));
-    kit.index.restore_dead("u2".into(), Rv::new("20"));
+    kit.index.restore_dead("u1".into(), Rv::new("20"), 0);
+    kit.index.restore_dead("u2".into(), Rv::new("20"), 0);
     kit.list("20", false);
     assert_eq!(kit.listed("a", "u1", "5"), NONE, "a list as old as the death proves nothing");
     kit.list("21", false);
@@ -238,7 +259,7 @@ fn what_is_known_to_be_newer_than_a_list_is_not_missing_from_it() {
     kit.added("b", "u2", "25");
     kit.list("20", false);
     assert_eq!(kit.missing(), ["u1", "u2"]);
-    let missing: Vec<_> = kit.index.missing_as_of(&Rv::new("20")).iter().map(ToString::to_string).collect();
+    let missing: Vec<_> = kit.index.missing_as_of(&Rv::new("20"), 0).iter().map(ToString::to_string).collect();
     assert_eq!(missing, ["u1"]);
 }
 
@@ -250,8 +271,8 @@ fn the_missing_are_told_in_the_order_of_their_names() {
     }
     kit.list("9", false);
     assert_eq!(kit.missing(), ["u3", "u2", "u1"]);
-    kit.index.note(Note::Seen("u2".into()));
-    kit.index.note(Note::Seen("unheard of".into()));
+    kit.index.note(Note::Seen("u2".into(), 0));
+    kit.index.note(Note::Seen("unheard of".into(), 0));
     assert_eq!(kit.missing(), ["u3", "u1"]);
 }
 
@@ -259,7 +280,7 @@ fn the_missing_are_told_in_the_order_of_their_names() {
 fn the_rows_of_a_fold_count_as_known() {
     let mut kit = Kit::new();
     let at = Name { namespace: "n".into(), name: "a".into() };
-    kit.index.restore_live(at.clone(), "u1".into(), Rv::new("9"));
+    kit.index.restore_live(at.clone(), "u1".into(), Rv::new("9"), 0);
     assert_eq!((kit.index.len(), kit.index.live(&at)), (1, Some((&"u1".into(), &Rv::new("9")))));
     assert_eq!(kit.added("a", "u1", "9"), NONE);
     assert_eq!(kit.modified("a", "u1", "12"), [r#"u u1@12 {"old":"u1@9"}"#]);
@@ -268,8 +289,9 @@ fn the_rows_of_a_fold_count_as_known() {
 }
 
 fn event(wire: Wire, rv: &str, position: &str, list: Option<bool>) -> Vec<String> {
-    let list = list.map(|first| ListContext { rv: Rv::new("99"), first });
-    streamed(wire, object("a", "e1", rv), &Rv::new(position), list.as_ref()).iter().map(short).collect()
+    let list = list.map(|first| ListContext { rv: Rv::new("99"), first, reason: "expired" });
+    let seen = Seen { list: list.as_ref(), history_epoch: 0, wall_ms: 0, selected: false, suspect: false };
+    streamed(wire, object("a", "e1", rv), &Rv::new(position), seen).writes.iter().map(short).collect()
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::line::{self, Line};
 use super::{Capture, Commit, Env, HEALTHY, MASS_DELETION_MIN, Notice, State, Suspects, Sweep, Then, Verb, WatchCore};
 use crate::domain::envelope::{Observed, Op, Writer};
-use crate::domain::index::{self, Before, ListContext, Note, Wire, Write};
+use crate::domain::index::{self, Before, ListContext, Loss, Note, Outcome, Seen, Wire, Write};
 use crate::domain::kind::Tracking;
 use crate::domain::redact::{self, Object, Redacted};
 use crate::domain::rv::Rv;
@@ -34,7 +34,7 @@ impl WatchCore {
             return Step::Commit(Commit { begin_pass: true, ..Commit::default() });
         }
         let Some((body, page, cursor)) = &mut l.page else { return Step::Idle };
-        let list = ListContext { rv: l.rv.clone().unwrap_or_default(), first: l.first };
+        let list = ListContext { rv: l.rv.clone().unwrap_or_default(), first: l.first, reason: l.reason };
         if let Some(place) = page.items.get(*cursor) {
             *cursor += 1;
             let raw = std::str::from_utf8(&body[place.clone()]).unwrap_or_default();
@@ -52,7 +52,7 @@ impl WatchCore {
         if !page.next.is_empty() {
             let next = Some(std::mem::take(&mut page.next));
             l.page = None;
-            self.send(Verb::List { limit: self.config.page_size, next, at_least: None });
+            self.send(Verb::List { limit: self.config.page_size, next, at_least: None, metadata_only: false });
             return Step::Idle;
         }
         self.list_done(list, capture)
@@ -61,7 +61,7 @@ impl WatchCore {
     fn list_done(&mut self, list: ListContext, capture: &Capture) -> Step {
         let State::Listing(l) = &mut self.state else { return Step::Idle };
         let missing = if self.redactor.kind().tracking() == Tracking::Table {
-            capture.index.missing_as_of(&list.rv)
+            capture.index.missing_as_of(&list.rv, capture.history_epoch)
         } else {
             Vec::new()
         };
@@ -97,8 +97,14 @@ impl WatchCore {
             return Step::Commit(Commit { position, ..Commit::default() });
         };
         let (mut writes, mut notes) = (Vec::new(), Vec::new());
-        let list_rv = sweep.list.rv.clone();
-        capture.index.gone(self.redactor.kind(), &uid, &list_rv, before, &mut writes, &mut notes);
+        let loss = Loss {
+            seen_at: sweep.list.rv.clone(),
+            history_epoch: capture.history_epoch,
+            wall_ms: env.wall_ms,
+            observed: Observed::Inferred,
+            reason: sweep.list.reason,
+        };
+        capture.index.gone(self.redactor.kind(), &uid, &loss, before, &mut writes, &mut notes);
         Step::Commit(self.commit(writes, notes, None, writer, env))
     }
 
@@ -170,14 +176,19 @@ impl WatchCore {
         if let Some(stub) = &object.get().stub {
             self.notices.push(Notice::Stubbed(stub.reason));
         }
-        let (writes, notes) = match self.kind().tracking() {
-            Tracking::Table => capture.index.reported(self.kind(), wire, object, list, before),
-            Tracking::Stream => {
-                (index::streamed(wire, object, &capture.position, list).into_iter().collect(), Vec::new())
-            }
+        let seen = Seen {
+            list,
+            history_epoch: capture.history_epoch,
+            wall_ms: env.wall_ms,
+            selected: self.config.selected,
+            suspect: false,
         };
-        if writes.is_empty() {
-            self.notices.push(Notice::Filtered);
+        let Outcome { writes, notes, filtered } = match self.kind().tracking() {
+            Tracking::Table => capture.index.reported(self.kind(), wire, object, seen, before),
+            Tracking::Stream => index::streamed(wire, object, &capture.position, seen),
+        };
+        if let Some(reason) = filtered {
+            self.notices.push(Notice::Filtered(reason));
         }
         self.commit(writes, notes, position, writer, env)
     }
@@ -213,8 +224,8 @@ impl WatchCore {
                         commit.versions.push(change.object);
                     }
                 }
-                Write::Tombstone { namespace, name, uid, rv } => {
-                    commit.records.push(writer.tombstone(&namespace, &name, &uid, &rv, env.wall_ms));
+                Write::Tombstone { namespace, name, uid, rv, history_epoch } => {
+                    commit.records.push(writer.tombstone(&namespace, &name, &uid, &rv, history_epoch, env.wall_ms));
                 }
             }
         }

@@ -29,9 +29,9 @@ pub mod line;
 mod tests;
 mod types;
 
-pub use types::{Action, Capture, Commit, Config, Env, Input, Notice, Phase, Request, Verb};
+pub use types::{Action, Capture, Commit, Config, Env, Input, ListMode, Notice, Phase, Point, Rebase, Request, Verb};
 
-use super::index::ListContext;
+use super::index::{ListContext, Name};
 use super::kind::Kind;
 use super::redact::{self, Redactor};
 use super::rv::Rv;
@@ -115,6 +115,8 @@ pub struct WatchCore {
     actions: Vec<Action>,
     notices: Vec<Notice>,
     trouble: Option<String>,
+    resync: Option<&'static str>,
+    suspects: HashSet<Name>,
 }
 
 /// Bytes of an error body that are kept for its message.
@@ -140,6 +142,8 @@ impl WatchCore {
             actions: Vec::new(),
             notices: Vec::new(),
             trouble: None,
+            resync: None,
+            suspects: HashSet::new(),
         }
     }
 
@@ -198,6 +202,13 @@ impl WatchCore {
             },
             _ => {}
         }
+    }
+
+    /// Lists again at the next turn, whatever goes on, and writes these objects anew even where the index holds their
+    /// version: the log does not say what it should.
+    pub fn resync(&mut self, reason: &'static str, suspects: Vec<Name>) {
+        self.resync = Some(reason);
+        self.suspects.extend(suspects);
     }
 
     /// Takes what happened to request `id`.
@@ -270,7 +281,7 @@ impl WatchCore {
             page: None,
             begun: false,
         });
-        self.send(Verb::List { limit: self.config.page_size, next: None, at_least });
+        self.send(Verb::List { limit: self.config.page_size, next: None, at_least, metadata_only: false });
     }
 
     fn watch(&mut self, capture: &Capture, env: Env) {
@@ -284,7 +295,7 @@ impl WatchCore {
             events: 0,
             ended: None,
         });
-        self.send(Verb::Watch { rv: capture.position.clone(), timeout_seconds });
+        self.send(Verb::Watch { rv: capture.position.clone(), timeout_seconds, metadata_only: false });
     }
 
     fn wait(&mut self, delay: Duration, then: Then, parked: bool, reason: String, env: Env) {

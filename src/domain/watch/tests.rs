@@ -36,7 +36,7 @@ fn config() -> Config {
 }
 
 fn writer(plural: &str) -> Writer {
-    Writer::new(kind(plural), "t".into(), 1, "c", 1, 0)
+    Writer::new(kind(plural), "t".into(), 1, "c", 1)
 }
 
 /// One watcher: the core, what outlives it, and the log it writes to.
@@ -163,11 +163,17 @@ impl Kit {
     fn asked(&self) -> String {
         match self.request.as_ref().map(|r| &r.verb) {
             None => String::new(),
+            Some(Verb::Probe { rv }) => format!("probe {rv}"),
+            Some(Verb::Review { verb }) => format!("review {verb}"),
+            Some(Verb::WatchList { at_least, .. }) => {
+                format!("watch-list{}", at_least.as_ref().map_or(String::new(), |rv| format!(" at least {rv}")))
+            }
+            Some(Verb::Watch { rv, metadata_only: true, .. }) => format!("peek {rv}"),
             Some(Verb::Watch { rv, .. }) => format!("watch {rv}"),
-            Some(Verb::List { next, at_least, .. }) => {
+            Some(Verb::List { next, at_least, metadata_only, .. }) => {
                 let from = next.as_ref().map_or(String::new(), |n| format!(" from {n}"));
                 let at_least = at_least.as_ref().map_or(String::new(), |rv| format!(" at least {rv}"));
-                format!("list{from}{at_least}")
+                format!("list{from}{at_least}{}", if *metadata_only { " metadata" } else { "" })
             }
         }
     }

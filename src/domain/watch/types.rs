@@ -22,6 +22,23 @@ pub struct Config {
     pub max_page: usize,
     /// Largest record value that the log takes.
     pub max_record: usize,
+    /// Bytes of a watch that may wait undigested while the lane has no room; beyond it the connection is given up, the
+    /// version kept, and the watch opened again when the lane is half empty.
+    pub max_backlog: usize,
+    /// How lists are made.
+    pub list: ListMode,
+    /// A label or field selector is set: what appears or goes may only have entered or left it.
+    pub selected: bool,
+}
+
+/// How lists are made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ListMode {
+    /// Page by page.
+    #[default]
+    Paged,
+    /// As a watch that begins with what is there (`sendInitialEvents`); paged where the server refuses that.
+    WatchList,
 }
 
 impl Default for Config {
@@ -33,6 +50,10 @@ impl Default for Config {
             max_line: 8 << 20,
             max_page: 64 << 20,
             max_record: 4 << 20,
+            // Half of a watcher's share of the frame budget when seven kinds are watched.
+            max_backlog: 512 << 10,
+            list: ListMode::Paged,
+            selected: false,
         }
     }
 }
@@ -68,6 +89,15 @@ pub enum Verb {
         next: Option<String>,
         /// At least that version (`resourceVersionMatch=NotOlderThan`); `None` asks for the most recent.
         at_least: Option<Rv>,
+        /// As `PartialObjectMetadata`, whatever the kind's content: a page that cannot be read otherwise.
+        metadata_only: bool,
+    },
+    /// A watch that begins with everything there is (`sendInitialEvents`), at least of that version.
+    WatchList {
+        /// `None` asks for the most recent.
+        at_least: Option<Rv>,
+        /// When the server shall end it.
+        timeout_seconds: u32,
     },
     /// A watch behind a version, with bookmarks.
     Watch {
@@ -75,6 +105,19 @@ pub enum Verb {
         rv: Rv,
         /// When the server shall end it.
         timeout_seconds: u32,
+        /// As `PartialObjectMetadata`, whatever the kind's content: what stands behind that version cannot be read
+        /// otherwise.
+        metadata_only: bool,
+    },
+    /// Whether the server knows that version: one object as metadata, not older than it.
+    Probe {
+        /// The version.
+        rv: Rv,
+    },
+    /// Whether we may do that (`SelfSubjectAccessReview`).
+    Review {
+        /// `list` or `watch`.
+        verb: &'static str,
     },
 }
 
@@ -116,6 +159,22 @@ pub enum Action {
     Close,
 }
 
+/// A place in the history of a kind: what a lane's watermark is made of. Without a version nothing can be resumed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Point {
+    /// The history that the version belongs to.
+    pub history_epoch: u64,
+    /// The version; empty where a new history has begun and its first list is not complete.
+    pub rv: Rv,
+}
+
+/// Why everything is written anew.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rebase {
+    /// A word from a closed set ([`crate::domain::gap::REASONS`]).
+    pub reason: &'static str,
+}
+
 /// What outlives the watcher actor, beside its lane.
 #[derive(Debug, Default)]
 pub struct Capture {
@@ -123,8 +182,16 @@ pub struct Capture {
     pub index: Index,
     /// Everything reported up to here is in the lane. Empty before the first list.
     pub position: Rv,
+    /// The history that the position belongs to. Raised when the cluster's own history goes back.
+    pub history_epoch: u64,
     /// The first list is in the lane (or the position came from a checkpoint).
     pub synced: bool,
+    /// The position came from a checkpoint of an earlier process: it is probed before it is watched from.
+    pub from_checkpoint: bool,
+    /// The log holds records of the kind, and there is no position to go on from: what happened since is not known.
+    pub no_checkpoint: bool,
+    /// The next list writes everything anew, and what it misses has left the scope.
+    pub rebase: Option<Rebase>,
 }
 
 /// What one report amounts to.
@@ -136,21 +203,64 @@ pub struct Commit {
     pub versions: Vec<Redacted<Object>>,
     /// The new position, if it moved.
     pub position: Option<Rv>,
+    /// The new history epoch, if the cluster's history went back; the position is void then.
+    pub history_epoch: Option<u64>,
     pub(super) notes: Vec<Note>,
     pub(super) begin_pass: bool,
+    pub(super) rebase: Rebasing,
+    pub(super) probed: bool,
+}
+
+/// What a commit does to a rebase.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Rebasing {
+    #[default]
+    Unchanged,
+    Begins,
+    Done,
+}
+
+impl Commit {
+    /// The point that is reached when all its records are durable, if it moves one. To be asked for before
+    /// [`Capture::apply`].
+    pub fn point(&self, capture: &Capture) -> Option<Point> {
+        match (self.history_epoch, &self.position) {
+            (Some(history_epoch), rv) => Some(Point { history_epoch, rv: rv.clone().unwrap_or_default() }),
+            (None, Some(rv)) if *rv > capture.position => {
+                Some(Point { history_epoch: capture.history_epoch, rv: rv.clone() })
+            }
+            _ => None,
+        }
+    }
 }
 
 impl Capture {
     /// Applies what is left of a commit once its records are in the lane.
     pub fn apply(&mut self, commit: Commit) {
+        if let Some(history_epoch) = commit.history_epoch {
+            self.history_epoch = history_epoch;
+            self.position = Rv::default();
+            self.index.rewound();
+        }
+        if commit.rebase == Rebasing::Begins {
+            self.index.begin_rebase();
+        }
         if commit.begin_pass {
             self.index.begin_pass();
         }
         for note in commit.notes {
             self.index.note(note);
         }
+        if commit.rebase == Rebasing::Done {
+            self.index.rebased();
+            self.rebase = None;
+        }
+        if commit.probed {
+            self.from_checkpoint = false;
+        }
         if let Some(position) = commit.position {
             self.synced = true;
+            self.no_checkpoint = false;
             if position > self.position {
                 self.index.bury(&position);
                 self.position = position;
@@ -168,10 +278,10 @@ pub struct Phase {
     pub reason: Option<String>,
 }
 
-/// Something worth counting or telling.
+/// Something worth counting or telling. Each word is from a closed set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
-    /// A list begins; why (`first`, `expired`, `poll`, `confirm`, `page_expired`).
+    /// A list begins; why (`first`, `expired`, `poll`, `confirm`, `page_expired`, ...).
     Relist(&'static str),
     /// More than half of the kind was missing from a list; a second list must agree.
     MassDeletion {
@@ -184,10 +294,21 @@ pub enum Notice {
     Undecodable(String),
     /// An object is represented by a stub.
     Stubbed(&'static str),
-    /// A report changed nothing: replayed or known already.
-    Filtered,
-    /// A report was taken.
+    /// A report was taken. Each is followed by exactly one change that is published, or by [`Notice::Filtered`].
     Received,
-    /// A delete was concluded, not reported.
+    /// A report changed nothing: `known`, `replayed`, `dead`, `superseded`, `events_deleted`.
+    Filtered(&'static str),
+    /// A delete was concluded, not reported. It is published.
     Inferred,
+    /// A gap is declared; why.
+    Gap(&'static str),
+    /// A list of a kind without bookmarks showed nothing that is newer than the position: no gap.
+    QuietRelist,
+    /// The API server said something that cannot be true: `wrong_kind`, `wrong_namespace`, `version_backwards`,
+    /// `version_not_numeric`. It was not obeyed.
+    Lie(&'static str),
+    /// The cluster's history went back; the new history epoch.
+    Rewound(u64),
+    /// The lane had no room for so long that the connection was given up; bytes that will be asked for again.
+    Backlog(usize),
 }

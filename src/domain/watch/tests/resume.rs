@@ -27,7 +27,7 @@ impl Script {
     /// The body that answers a request, and whether it is a list.
     fn answer(&self, verb: &Verb) -> String {
         match verb {
-            Verb::List { limit, next, at_least } => {
+            Verb::List { limit, next, at_least, .. } => {
                 let at = if at_least.is_none() && next.as_deref().is_none_or(|n| n.starts_with('a')) {
                     self.listed
                 } else {
@@ -41,6 +41,7 @@ impl Script {
                 let next = if end < items.len() { format!("{token}{end}") } else { String::new() };
                 page(&at.to_string(), &items[from..end], &next)
             }
+            Verb::WatchList { .. } | Verb::Probe { .. } | Verb::Review { .. } => panic!("not asked for here"),
             Verb::Watch { rv, .. } => {
                 let mut cursor: u64 = rv.as_str().parse().expect("a number");
                 let (end, last) = if cursor < self.again {

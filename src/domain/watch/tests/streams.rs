@@ -20,7 +20,7 @@ fn a_filtered_report_moves_the_position_too() {
     let mut kit = Kit::watching();
     kit.stream(&event("ADDED", "a", "u1", 5));
     assert_eq!((kit.written().len(), kit.position()), (0, "10"));
-    assert!(kit.notices.ends_with(&[Notice::Received, Notice::Filtered]));
+    assert!(kit.notices.ends_with(&[Notice::Received, Notice::Filtered("replayed")]));
     kit.stream(&event("MODIFIED", "a", "u1", 12));
     assert_eq!((kit.written().as_slice(), kit.position()), (&["u u1@12 before".to_owned()][..], "12"));
 }

@@ -11,12 +11,24 @@ use std::collections::VecDeque;
 /// What makes the last offset of a key say what the fold says: its version once more, or its tombstone.
 fn again(writer: &Writer, at: &Name, uid: &str, rv: &Rv, alive: bool) -> OutRecord {
     if !alive {
-        return writer.tombstone(&at.namespace, &at.name, uid, rv, 0);
+        return writer.tombstone(&at.namespace, &at.name, uid, rv, 0, 0);
     }
     let identity = redact::Identity { namespace: &at.namespace, name: &at.name, uid, rv };
     let object = redact::last_known(writer.kind(), &identity, None);
     let (op, observed) = (Op::Read, Observed::Resume);
-    writer.record(&envelope::Change { op, observed, snapshot: false, list_rv: None, before: None, object }, 0)
+    writer.record(
+        &envelope::Change {
+            op,
+            observed,
+            snapshot: false,
+            list_rv: None,
+            inference: None,
+            history_epoch: 0,
+            before: None,
+            object,
+        },
+        0,
+    )
 }
 
 impl World {
@@ -100,21 +112,22 @@ impl World {
         self.epoch += 1;
         let Fold { live, dead, unburied, shadowed } = self.log.fold(self.rules.mutant != Some(Mutant::LastOffsetWins));
         let mut capture = Capture {
-            position: self.checkpoint.clone().unwrap_or_default(),
+            position: self.checkpoint.clone().unwrap_or_default().rv,
             synced: self.checkpoint.is_some(),
             ..Capture::default()
         };
         for (at, uid, rv) in live {
-            capture.index.restore_live(at, uid, rv);
+            capture.index.restore_live(at, uid, rv, 0);
         }
         if self.rules.mutant != Some(Mutant::ForgetTheDead) {
             for (uid, rv) in dead {
-                capture.index.restore_dead(uid, rv);
+                capture.index.restore_dead(uid, rv, 0);
             }
         }
         self.process = Process::new(self.epoch, capture);
         let p = &mut self.process;
-        let tombstones = unburied.iter().map(|(at, uid, rv)| p.writer.tombstone(&at.namespace, &at.name, uid, rv, 0));
+        let tombstones =
+            unburied.iter().map(|(at, uid, rv)| p.writer.tombstone(&at.namespace, &at.name, uid, rv, 0, 0));
         p.lane.push(tombstones, None);
         for (at, uid, rv, alive) in shadowed {
             p.lane.push([again(&p.writer, &at, &uid, &rv, alive)], None);

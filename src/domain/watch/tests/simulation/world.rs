@@ -19,7 +19,7 @@ enum Answering {
 pub(super) struct Process {
     core: WatchCore,
     capture: Capture,
-    pub lane: Arc<Lane<Rv>>,
+    pub lane: Arc<Lane<Point>>,
     overlay: Overlay,
     pub writer: Writer,
     answering: Option<(u64, Answering)>,
@@ -45,7 +45,7 @@ pub struct World {
     pub(super) rules: Rules,
     env: Env,
     pub(super) process: Process,
-    pub(super) checkpoint: Option<Rv>,
+    pub(super) checkpoint: Option<Point>,
     pub(super) epoch: u64,
     pub(super) faults: bool,
     /// Changes whose whole line was fed to us.
@@ -74,7 +74,7 @@ impl Process {
             capture,
             lane: Lane::new(Limits { bytes: 1 << 20, records: 40 }, || {}),
             overlay: Overlay::default(),
-            writer: Writer::new(kind("services"), "t".into(), PARTITIONS, "c", epoch, 0),
+            writer: Writer::new(kind("services"), "t".into(), PARTITIONS, "c", epoch),
             answering: None,
             queues: (0..PARTITIONS).map(|_| VecDeque::new()).collect(),
             unacked: Vec::new(),
@@ -188,7 +188,8 @@ impl World {
                 commit.position = Some(Rv::new(&self.api.rv.to_string()));
             }
             p.accounts.published += commit.records.iter().filter(|r| r.value.is_some()).count();
-            p.lane.push(std::mem::take(&mut commit.records), commit.position.clone());
+            let point = commit.point(&p.capture);
+            p.lane.push(std::mem::take(&mut commit.records), point);
             p.capture.apply(commit);
         }
         if self.rng.one_in(20) {
@@ -199,17 +200,23 @@ impl World {
             match notice {
                 Notice::Received => p.accounts.received += 1,
                 Notice::Inferred => p.accounts.inferred += 1,
-                Notice::Filtered => p.accounts.filtered += 1,
+                Notice::Filtered(_) => p.accounts.filtered += 1,
                 _ => {}
             }
         }
         for action in p.core.actions() {
             p.answering = match action {
                 Action::Close => None,
+                Action::Send(Request {
+                    verb: Verb::WatchList { .. } | Verb::Probe { .. } | Verb::Review { .. },
+                    ..
+                }) => {
+                    panic!("not asked for here")
+                }
                 Action::Send(Request { id, verb: Verb::Watch { rv, .. } }) => {
                     Some((id, Answering::Watch { cursor: version(&rv), headed: false }))
                 }
-                Action::Send(Request { id, verb: Verb::List { limit, next, at_least } }) => {
+                Action::Send(Request { id, verb: Verb::List { limit, next, at_least, .. } }) => {
                     let (at, from) = match next.as_deref().and_then(|token| token.split_once('/')) {
                         Some((at, from)) => (at.parse().expect("our token"), from.parse().expect("our token")),
                         None => {
