@@ -81,6 +81,8 @@ pub struct Watcher {
     /// Frame budget of what the core has not digested.
     held: Vec<OwnedSemaphorePermit>,
     timer: Option<Instant>,
+    /// What the watch was opened by while the fold still runs.
+    ahead: Option<Capture>,
     /// The fold has been taken over: from here on what is read is digested.
     restored: bool,
     draining: bool,
@@ -112,6 +114,7 @@ impl Watcher {
             reader: None,
             held: Vec::new(),
             timer: None,
+            ahead: None,
             restored: false,
             draining: false,
         }
@@ -130,9 +133,27 @@ impl Watcher {
             return;
         }
         self.open(ctx);
-        let ahead = Capture { position: rv, history_epoch, synced: true, ..Capture::default() };
-        self.core.tick(&ahead, self.env());
-        self.obey(ctx);
+        let capture = Capture { position: rv, history_epoch, synced: true, from_checkpoint: true, ..Capture::default() };
+        self.ahead = Some(capture);
+    }
+
+    /// As far as the core gets without a report: whether the server knows the version, and the request behind that.
+    fn ask_ahead(&mut self) {
+        let env = self.env();
+        let Some(mut ahead) = self.ahead.take() else { return };
+        loop {
+            self.core.tick(&ahead, env);
+            if matches!(self.core.phase().name, "watching" | "listing") {
+                break;
+            }
+            match self.core.next(&ahead, &self.lent.writer, &AtHand { lent: &self.lent }, env) {
+                Some(commit) if commit.records.is_empty() && commit.history_epoch.is_none() => ahead.apply(commit),
+                // It has something to write, for which the fold is needed: the life behind the fold asks again.
+                Some(_) => return,
+                None => break,
+            }
+        }
+        self.ahead = Some(ahead);
     }
 
     fn open(&mut self, ctx: &mut Context<Self>) {
@@ -149,7 +170,7 @@ impl Watcher {
         restore::take_over(&self.lent);
         if self.orders.is_none() {
             self.open(ctx);
-        } else if self.position().as_ref() != Some(&self.lent.resume_from.rv) {
+        } else if !self.is_as_asked() {
             // The fold shows that the checkpoint is not to be gone on from: the next life begins without.
             ctx.stop();
             return;
@@ -159,9 +180,14 @@ impl Watcher {
         self.turn(ctx);
     }
 
-    fn position(&self) -> Option<Rv> {
-        let slot = self.lent.capture.lock().unwrap_or_else(PoisonError::into_inner);
-        slot.as_ref().map(|capture| capture.position.clone())
+    /// Whether what was asked for ahead is what the capture goes on from.
+    fn is_as_asked(&mut self) -> bool {
+        let mut slot = self.lent.capture.lock().unwrap_or_else(PoisonError::into_inner);
+        let (Some(capture), Some(ahead)) = (slot.as_mut(), self.ahead.take()) else { return false };
+        let place = |capture: &Capture| (capture.history_epoch, capture.position.clone());
+        let same = place(capture) == place(&ahead);
+        capture.from_checkpoint &= ahead.from_checkpoint || !same;
+        same
     }
 
     fn digest(&mut self) {
@@ -294,8 +320,12 @@ impl Pumping for Watcher {
 
     /// Digests what has arrived, sends what is due, does what the core orders.
     fn turn(&mut self, ctx: &mut Context<Self>) {
-        if self.restored && !self.draining {
-            self.digest();
+        if self.orders.is_some() && !self.draining {
+            if self.restored {
+                self.digest();
+            } else {
+                self.ask_ahead();
+            }
             self.obey(ctx);
         }
         pump::hand_over(self, ctx);
@@ -307,6 +337,7 @@ impl Worker for Watcher {
         pump::listen(self, ctx);
         if !*self.lent.folded.borrow() {
             self.read_ahead(ctx);
+            self.turn(ctx);
         }
         let mut folded = self.lent.folded.clone();
         let ready = async move { folded.wait_for(|folded| *folded).await.is_ok() }.into_actor(self);
