@@ -3,7 +3,7 @@
 
 use crate::domain::ack::{AckSink, AckToken, Outcome};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 use std::time::Duration;
 
 /// A way to break the promise, which the chaos suite must notice.
@@ -13,6 +13,8 @@ pub enum Mutant {
     AckOnEnqueue = 1,
     /// Records of an old lane generation are still sent.
     NoGenerationFence = 2,
+    /// The records of one report, the next that has some, are lost on their way into the lane; then it is over.
+    LoseOneReport = 3,
 }
 
 static ON: AtomicU32 = AtomicU32::new(0);
@@ -27,6 +29,11 @@ pub fn is_on(mutant: Mutant) -> bool {
     ON.load(Ordering::Relaxed) == mutant as u32
 }
 
+/// With [`Mutant::LoseOneReport`]: whether this report is the one, which ends it.
+pub fn loses_this_report() -> bool {
+    ON.compare_exchange(Mutant::LoseOneReport as u32, 0, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+}
+
 static LOG_HELD: AtomicBool = AtomicBool::new(false);
 
 /// Makes every embedded log of the process stop before it writes, as a broker that is stopped does, until it is let go.
@@ -39,6 +46,29 @@ pub fn wait_while_the_embedded_log_is_held() {
     while LOG_HELD.load(Ordering::SeqCst) {
         std::thread::park_timeout(Duration::from_millis(1));
     }
+}
+
+static PACE: AtomicU32 = AtomicU32::new(1);
+static CLOCK_SHIFT_MS: AtomicI64 = AtomicI64::new(0);
+
+/// Lets the waits of capture (deadlines, backoff, budgets) pass so many times as fast, for watchers that start from now on.
+pub fn hurry(times: u32) {
+    PACE.store(times.max(1), Ordering::SeqCst);
+}
+
+/// How many times as fast waits pass.
+pub fn pace() -> u32 {
+    PACE.load(Ordering::Relaxed)
+}
+
+/// Sets the wall clock of the process ahead, or back.
+pub fn shift_wall_clock(by_ms: i64) {
+    CLOCK_SHIFT_MS.store(by_ms, Ordering::SeqCst);
+}
+
+/// What the wall clock is off by.
+pub fn wall_clock_shift_ms() -> i64 {
+    CLOCK_SHIFT_MS.load(Ordering::Relaxed)
 }
 
 struct Nobody;

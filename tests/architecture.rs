@@ -9,7 +9,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("settings", &["domain"]),
     // Answers are handles to the store's own rows, which are shared and never copied.
     ("messages", &["domain", "store"]),
-    ("observe", &["domain"]),
+    ("observe", &["domain", "testing"]),
     ("store", &["domain"]),
     // The two adapters never know each other.
     ("kubernetes", &["domain"]),

@@ -1,7 +1,9 @@
 //! The actors: thin carriers between rules (`domain`), adapters (`kubernetes`, `log`) and the store. One file an actor;
 //! how they are kept alive is in [`rt`].
 
+pub mod auditor;
 pub mod checkpoints;
+pub mod gaps;
 pub mod overlay;
 pub mod publisher;
 mod pump;

@@ -10,7 +10,7 @@ use super::restore::{self, Siblings};
 use super::rt::{self, Context, Worker};
 use crate::domain::envelope::Writer;
 use crate::domain::index::{Before, Name};
-use crate::domain::lane::Lane;
+use crate::domain::lane::{Lane, Tally};
 use crate::domain::redact::Redactor;
 use crate::domain::rv::Rv;
 use crate::domain::target::Target;
@@ -19,7 +19,7 @@ use crate::kubernetes::driver::{self, Incoming, Order};
 use crate::messages::life::Drained;
 use crate::observe::board::WatcherRow;
 use crate::observe::clock;
-use crate::observe::metrics::{KindLabel, KindReason, Metrics, Stage};
+use crate::observe::metrics::{KindLabel, KindReason, Metrics};
 use crate::store::Store;
 use actix::prelude::{
     ActorContext as _, ActorFutureExt as _, Addr, AsyncContext as _, Handler, Message, ResponseActFuture,
@@ -75,6 +75,8 @@ pub struct Watcher {
     lent: Arc<Lent>,
     pump: Pump<Point>,
     core: WatchCore,
+    /// Told at the end of the turn.
+    notices: Vec<Notice>,
     began: Instant,
     orders: Option<mpsc::UnboundedSender<Order>>,
     reader: Option<rt::Task>,
@@ -109,6 +111,7 @@ impl Watcher {
             lent,
             pump,
             core,
+            notices: Vec::new(),
             began: Instant::now(),
             orders: None,
             reader: None,
@@ -121,7 +124,7 @@ impl Watcher {
     }
 
     fn env(&self) -> Env {
-        Env { now: self.began.elapsed(), wall_ms: clock::wall_ms(), chance: rand::random() }
+        Env { now: self.began.elapsed() * clock::pace(), wall_ms: clock::wall_ms(), chance: rand::random() }
     }
 
     /// Opens the watch while the fold still runs, where it is known from where: a long fold must not outlast what the API
@@ -133,7 +136,8 @@ impl Watcher {
             return;
         }
         self.open(ctx);
-        let capture = Capture { position: rv, history_epoch, synced: true, from_checkpoint: true, ..Capture::default() };
+        let capture =
+            Capture { position: rv, history_epoch, synced: true, from_checkpoint: true, ..Capture::default() };
         self.ahead = Some(capture);
     }
 
@@ -202,7 +206,9 @@ impl Watcher {
             if !lent.lane.has_room() {
                 return;
             }
-            let Some(mut commit) = self.core.next(capture, &lent.writer, &before, env) else {
+            let next = self.core.next(capture, &lent.writer, &before, env);
+            let tally = self.tally();
+            let Some(mut commit) = next else {
                 // What is left is the beginning of a line: its rest must be let in.
                 self.held.clear();
                 lent.row.synced.store(capture.synced, Ordering::Release);
@@ -211,7 +217,8 @@ impl Watcher {
             };
             // One step for whoever comes after us: nothing between these lines can fail.
             let point = commit.point(capture);
-            lent.lane.push(std::mem::take(&mut commit.records), point);
+            let records = mutants::lose(std::mem::take(&mut commit.records));
+            lent.lane.push_report(records, point, tally, |record| lent.writer.is_change(record));
             lent.overlay.lock().unwrap_or_else(PoisonError::into_inner).extend(std::mem::take(&mut commit.versions));
             capture.apply(commit);
         }
@@ -247,7 +254,7 @@ impl Watcher {
                 _ => tracing::info!(watcher, phase = phase.name, reason, "watch"),
             }
         }
-        if let Some(at) = self.core.wake_at().map(|at| self.began + at)
+        if let Some(at) = self.core.wake_at().map(|at| self.began + at / clock::pace())
             && self.timer != Some(at)
         {
             self.timer = Some(at);
@@ -258,15 +265,30 @@ impl Watcher {
         }
     }
 
-    fn count(&mut self) {
-        let (metrics, row) = (&self.lent.metrics, &self.lent.row);
-        let kind = self.lent.target.kind.id();
-        let (mut received, mut filtered, mut inferred) = (0, 0, 0);
+    /// What the last report amounts to. It enters the lane with its records, so that the account is right at any moment.
+    fn tally(&mut self) -> Tally {
+        let mut tally = Tally::default();
         for notice in self.core.notices() {
             match notice {
-                Notice::Received => received += 1,
-                Notice::Filtered(_) => filtered += 1,
-                Notice::Inferred => inferred += 1,
+                Notice::Received => tally.received += 1,
+                Notice::Filtered(reason) => tally.filter(reason),
+                Notice::Inferred => tally.inferred += 1,
+                other => self.notices.push(other),
+            }
+        }
+        if tally.received > 0 {
+            self.lent.row.received.fetch_add(tally.received, Ordering::Relaxed);
+            self.lent.row.last_report_ms.store(clock::wall_ms(), Ordering::Relaxed);
+        }
+        tally
+    }
+
+    fn count(&mut self) {
+        let metrics = &self.lent.metrics;
+        let kind = self.lent.target.kind.id();
+        for notice in std::mem::take(&mut self.notices).into_iter().chain(self.core.notices()) {
+            match notice {
+                Notice::Received | Notice::Filtered(_) | Notice::Inferred => {}
                 Notice::Relist(reason) => {
                     metrics.relists.get_or_create(&KindReason { kind: kind.clone(), reason: reason.into() }).inc();
                     tracing::info!(watcher = self.lent.target.id(), reason, "list begins");
@@ -285,15 +307,6 @@ impl Watcher {
                     known,
                     "more than half of the kind is missing from a list; asking again before believing it"
                 ),
-            }
-        }
-        if received > 0 {
-            row.received.fetch_add(received, Ordering::Relaxed);
-            row.last_report_ms.store(clock::wall_ms(), Ordering::Relaxed);
-        }
-        for (stage, n) in [(Stage::received, received), (Stage::filtered, filtered), (Stage::inferred, inferred)] {
-            if n > 0 {
-                metrics.change(&kind, stage, if stage == Stage::filtered { "known" } else { "" }, n);
             }
         }
     }
@@ -407,6 +420,21 @@ impl Handler<Resync> for Watcher {
     fn handle(&mut self, resync: Resync, ctx: &mut Context<Self>) {
         self.core.resync(resync.reason, resync.suspects);
         self.turn(ctx);
+    }
+}
+
+/// Faults on purpose; see `crate::testing`.
+mod mutants {
+    use crate::domain::record::OutRecord;
+
+    #[cfg(feature = "testing")]
+    pub(super) fn lose(records: Vec<OutRecord>) -> Vec<OutRecord> {
+        if !records.is_empty() && crate::testing::loses_this_report() { Vec::new() } else { records }
+    }
+
+    #[cfg(not(feature = "testing"))]
+    pub(super) fn lose(records: Vec<OutRecord>) -> Vec<OutRecord> {
+        records
     }
 }
 

@@ -3,6 +3,7 @@
 
 use super::ends::{self, Ends, Source};
 use super::farewell::Leaving;
+use super::traffic::ApiTraffic;
 use super::{Shared, StartError};
 use crate::actors::publisher::ProducerSlot;
 use crate::domain::ack::{AckSink, AckToken, Outcome};
@@ -122,7 +123,8 @@ async fn connect_cluster(
     shared: &Shared,
     once: bool,
 ) -> Result<(Arc<dyn crate::kubernetes::ApiServer>, String), StartError> {
-    let cluster = ends::open_cluster(settings).await?;
+    let traffic = Arc::new(ApiTraffic(shared.metrics.clone()));
+    let cluster = ends::open_cluster(settings, traffic).await?;
     let url = cluster.url().to_owned();
     let uid = match &settings.cluster.id {
         Some(id) => id.clone(),

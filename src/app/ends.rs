@@ -4,6 +4,7 @@ use super::{Options, StartError};
 use crate::domain::topic::TopicSpec;
 use crate::kubernetes::ApiServer;
 use crate::kubernetes::client::{Access, AccessError, Cluster, Mode};
+use crate::kubernetes::polite::Traffic;
 use crate::log::Log;
 use crate::log::embedded::{EmbeddedConfig, EmbeddedLog, Sync};
 use crate::log::kafka::{KafkaConfig, KafkaLog};
@@ -126,8 +127,9 @@ pub async fn start_sandbox(
 }
 
 /// The client of the API server that the settings name. Does not contact it.
-pub async fn open_cluster(settings: &Settings) -> Result<Cluster, StartError> {
-    Cluster::connect(&access(settings)).await.map_err(|e| match e {
+pub async fn open_cluster(settings: &Settings, traffic: Arc<dyn Traffic>) -> Result<Cluster, StartError> {
+    let name = settings.cluster.name.as_deref().unwrap_or_default();
+    Cluster::connect(&access(settings), name, traffic).await.map_err(|e| match e {
         AccessError::NotConfigured(_) => StartError::Unreachable(e.to_string()),
         AccessError::Broken(_) => StartError::Refused(e.to_string()),
     })

@@ -7,6 +7,7 @@
 mod bringup;
 mod ends;
 mod farewell;
+mod traffic;
 mod wiring;
 
 use crate::actors::rt::{self, Arbiters, SupervisorHandle};

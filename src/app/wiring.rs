@@ -5,6 +5,7 @@
 //! | state | rest_for_one | shared-state, query | state, query | queries are answered beside the fold, not behind it |
 //! | publish | one_for_one | publisher | publish | the only one that touches the producer |
 //! | stream | one_for_one | stream-processor | stream | |
+//! | answers | one_for_one | gaps, auditor | stream | they wait more than they work |
 //! | watch | one_for_one, stops together | watcher/<kind>[@namespace] | watch-0, watch-1 | pods are most of the changes |
 //!
 //! Started in this order (sinks first), stopped in reverse: watchers stop reading and wait for their acks, then the
@@ -13,12 +14,14 @@
 use super::bringup::Up;
 use super::ends::Ends;
 use super::{End, Shared, StartError};
+use crate::actors::auditor::{self, Auditor};
 use crate::actors::checkpoints::Checkpoints;
+use crate::actors::gaps::{self, GapReader};
 use crate::actors::overlay::Overlay;
 use crate::actors::publisher::{self, Publisher};
 use crate::actors::query::QueryActor;
 use crate::actors::restore::Siblings;
-use crate::actors::rt::{Arbiters, ChildSpec, Group, Supervisor, SupervisorHandle};
+use crate::actors::rt::{self, Arbiters, ChildSpec, Group, Supervisor, SupervisorHandle};
 use crate::actors::shared_state::{self, Saving, SharedState};
 use crate::actors::stream_processor::{self, Positions, StreamProcessor};
 use crate::actors::watcher::{self, Watcher};
@@ -175,7 +178,7 @@ pub(super) fn wire(
         frames: Arc::new(Semaphore::new(frame_budget)),
         frame_budget,
         snapshots: snapshots.clone(),
-        deadlines: Deadlines::default(),
+        deadlines: Deadlines::default().hurried(clock::pace()),
     };
     let policy = Arc::new(Policy {
         env_allow: settings.redaction.env_allow.clone(),
@@ -251,6 +254,39 @@ pub(super) fn wire(
         watch = watch.child(spec.hang_limit(hang).shutdown(drain).backoff(backoff));
         addresses.push((target.clone(), addr));
     }
+    // answers about capture
+    let lent = gaps::Lent {
+        log: up.ends.log.clone(),
+        topic: named(topic::GAPS),
+        cluster: cluster.clone(),
+        writer_epoch: up.writer_epoch,
+        board: shared.board.clone(),
+        metrics: shared.metrics.clone(),
+        next: Arc::default(),
+    };
+    let (gap_reader, _) =
+        ChildSpec::new("gaps", &arbiters.place("stream"), MAILBOX, move || GapReader::new(lent.clone()));
+    let to_watchers = watchers.clone();
+    let lent = Arc::new(auditor::Lent {
+        api: up.ends.api.clone(),
+        log: up.ends.log.clone(),
+        store: store.clone(),
+        board: shared.board.clone(),
+        snapshots: snapshots.clone(),
+        resync: Box::new(move |target, suspects| {
+            let all = to_watchers.get().into_iter().flatten();
+            if let Some((_, watcher)) = all.into_iter().find(|(t, _)| t == target) {
+                rt::tell(watcher, watcher::Resync { reason: "audit", suspects });
+            }
+        }),
+        metrics: shared.metrics.clone(),
+        light: settings.watch.poll_interval,
+        full: settings.watch.audit_interval,
+        page: (settings.watch.page_size, settings.watch.max_page_bytes),
+    });
+    let (auditor, _) =
+        ChildSpec::new("auditor", &arbiters.place("stream"), MAILBOX, move || Auditor::new(lent.clone()));
+
     // Nobody repairs before the watchers are there: the fold is not complete before this thread gets on.
     drop(watchers.set(addresses));
     shared.board.set_watchers(rows);
@@ -271,6 +307,11 @@ pub(super) fn wire(
             .intensity(intensity)
             .backoff(backoff)
             .child(stream.hang_limit(hang).shutdown(Duration::from_secs(5)).backoff(backoff)),
+        Group::one_for_one("answers")
+            .intensity(intensity)
+            .backoff(backoff)
+            .child(gap_reader.hang_limit(hang).backoff(backoff))
+            .child(auditor.hang_limit(hang).backoff(backoff)),
         watch,
     ])
     .intensity(intensity)

@@ -73,6 +73,11 @@ pub enum Command {
     Watch(Watch),
     /// Records as they stand in the log, from the running process or, when none runs, from the log itself.
     Tail(Tail),
+    /// What the log says is missing from it: changes that were coalesced while nobody could see them, newest first.
+    Gaps(Gaps),
+    /// Whether the log says what the API server says; exit code 0 only when it does, 1 with the differences, 69 when one
+    /// of the two cannot be reached.
+    Verify(Verify),
     /// The actors of the running process.
     #[command(subcommand)]
     Actors(Actors),
@@ -261,6 +266,35 @@ pub struct Watch {
     /// Go on behind this cursor of an earlier watch, instead of beginning with what is there.
     #[arg(long, value_name = "CURSOR")]
     pub since: Option<String>,
+    /// How to print.
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Output,
+}
+
+#[derive(Debug, Args)]
+pub struct Gaps {
+    /// Only of this kind.
+    #[arg(long, value_name = "KIND")]
+    pub kind: Option<String>,
+    /// Only since then: a time (RFC 3339), or a span such as 10m.
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+    /// How to print.
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Output,
+}
+
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// Only these kinds; repeatable, or a comma list. All that are watched when left out. Kubernetes Events are exempt.
+    #[arg(long, value_name = "KINDS", value_delimiter = ',')]
+    pub kind: Vec<String>,
+    /// Only this namespace.
+    #[arg(short, long, value_name = "NS")]
+    pub namespace: Option<String>,
+    /// How long what differs is looked at again before it counts.
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
+    pub wait: std::time::Duration,
     /// How to print.
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Output,

@@ -6,12 +6,16 @@ use super::connect;
 use super::failure::{Failure, UNHEALTHY};
 use super::output::{Out, printable};
 use super::presence;
-use crate::domain::kind::Kind;
+use crate::domain::budget::{Calm, Hour, Knobs, an_hour};
+use crate::domain::kind::{Kind, Tracking};
+use crate::domain::watch::Config;
 use crate::kubernetes::client::{Cluster, ClusterError};
+use crate::kubernetes::identities;
 use crate::log::topics::plan;
 use crate::settings::{ClusterMode, Loaded, LogEngine, Scope, Settings, TopicCreation};
 use serde::Serialize;
 use serde_json::json;
+use std::time::Duration;
 
 /// One line of the answer.
 #[derive(Debug, Serialize)]
@@ -117,7 +121,34 @@ async fn cluster(settings: &Settings, report: &mut Report) {
     }
     if rights(&cluster, settings, report).await {
         identity(&cluster, settings, report).await;
+        budget(&cluster, settings, report).await;
     }
+}
+
+/// What an hour of calm will ask of the API server, from the number of objects that there are now.
+async fn budget(cluster: &Cluster, settings: &Settings, report: &mut Report) {
+    let watch = &settings.watch;
+    let mut watchers = Vec::new();
+    for target in connect::targets(settings) {
+        let audited = target.kind.tracking() == Tracking::Table;
+        let objects = if audited { identities::count(cluster, &target, watch.max_page_bytes).await } else { Ok(None) };
+        watchers.push(Calm { id: target.id(), objects: objects.ok().flatten().unwrap_or(0), audited });
+    }
+    let knobs = Knobs {
+        watch_life: Duration::from_secs(u64::from(Config::default().watch_seconds.0)),
+        light: watch.poll_interval,
+        full: watch.audit_interval / 2,
+        page: watch.page_size,
+        discovery: None,
+    };
+    let hour = an_hour(&watchers, &knobs);
+    let Hour { watches, light, full, discovery } = hour;
+    let total = hour.total();
+    let detail = format!(
+        "at most {total} requests an hour in calm: {watches} watches, {light} light and {full} pages of full audits, \
+         {discovery} of discovery; never more than 20 a second"
+    );
+    report.ok("request budget", detail);
 }
 
 /// Whether the API server knows us at all.
@@ -154,6 +185,13 @@ async fn rights(cluster: &Cluster, settings: &Settings, report: &mut Report) -> 
                 report.ok(right(kind, *namespace), "may list and watch");
             } else {
                 let verbs = missing.join(" and ");
+                if missing == ["watch"] {
+                    let every = humantime::format_duration(settings.watch.poll_interval);
+                    let detail =
+                        format!("may list but not watch: lists every {every}, and misses what happens in between");
+                    report.add(right(kind, *namespace), State::Warning, detail, Some(grant(kind, *namespace)));
+                    continue;
+                }
                 report.failed(right(kind, *namespace), format!("may not {verbs}"), grant(kind, *namespace));
             }
         }

@@ -4,6 +4,7 @@ use super::args::Global;
 use super::client::Server;
 use super::failure::Failure;
 use super::presence;
+use crate::domain::target::Target;
 use crate::domain::topic::TopicSpec;
 use crate::settings::{FlagOverride, Loaded, Sources, load, load_data_dir};
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 
 use crate::app;
 use crate::kubernetes::client::Cluster;
+use crate::kubernetes::polite::Uncounted;
 use crate::log::Log;
 use crate::settings::Settings;
 
@@ -49,6 +51,11 @@ pub fn topic_specs(settings: &Settings) -> Vec<TopicSpec> {
     app::topic_specs(settings)
 }
 
+/// What these settings watch, as far as it is known without asking the API server.
+pub fn targets(settings: &Settings) -> Vec<Target> {
+    settings.watch.targets(&settings.watch.captured())
+}
+
 /// The log that the settings name. Does not contact it.
 pub fn open_log(loaded: &Loaded) -> Result<Arc<dyn Log>, Failure> {
     app::open_log(loaded).map_err(Failure::from)
@@ -56,7 +63,7 @@ pub fn open_log(loaded: &Loaded) -> Result<Arc<dyn Log>, Failure> {
 
 /// The API server that the settings name. Does not contact it.
 pub async fn open_cluster(settings: &Settings) -> Result<Cluster, Failure> {
-    app::open_cluster(settings).await.map_err(Failure::from)
+    app::open_cluster(settings, Arc::new(Uncounted)).await.map_err(Failure::from)
 }
 
 impl From<app::StartError> for Failure {

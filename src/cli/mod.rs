@@ -12,6 +12,7 @@ pub mod config_cmd;
 mod connect;
 mod daemon;
 mod failure;
+mod gaps;
 mod generate;
 mod get;
 mod kinds;
@@ -21,6 +22,7 @@ mod presence;
 mod run;
 mod tail;
 mod topics;
+mod verify;
 mod watch;
 mod yaml;
 
@@ -80,6 +82,8 @@ async fn ask(global: &Global, command: Command, out: &mut Out) -> Result<u8, Fai
         Command::Get(get) => get::get(&connect::server(global)?, get, out).await,
         Command::Watch(watch) => watch::watch(&connect::server(global)?, watch, out).await,
         Command::Tail(tail) => tail::tail(global, tail, out).await,
+        Command::Gaps(command) => gaps::gaps(&connect::server(global)?, command, out).await,
+        Command::Verify(command) => verify::verify(global, command, out).await,
         Command::Actors(command) => actors::actors(&connect::server(global)?, command, out).await,
         Command::Stop { timeout, force } => daemon::stop(global, timeout, force, out).await,
         Command::Status { output } => daemon::status(global, output, out).await,

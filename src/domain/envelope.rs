@@ -166,6 +166,11 @@ impl Writer {
         &self.kind
     }
 
+    /// Whether a record of ours stands for a change: not a tombstone, not a marker, not another topic's.
+    pub fn is_change(&self, record: &OutRecord) -> bool {
+        record.value.is_some() && record.topic == self.topic
+    }
+
     /// The record of a change seen at `now_ms` (milliseconds since 1970).
     pub fn record(&self, change: &Change, now_ms: i64) -> OutRecord {
         let object = change.object.get();

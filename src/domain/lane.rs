@@ -34,6 +34,8 @@ struct Entry {
     stage: Stage,
     size: usize,
     key: Bytes,
+    /// It stands for a change, not for a tombstone, a marker or a repair.
+    is_change: bool,
     /// Gone once acked: only the key is still needed.
     record: Option<OutRecord>,
 }
@@ -67,7 +69,66 @@ pub struct Stats {
     pub superseded: u64,
     /// Generations ended by a nack.
     pub nacks: u64,
+    /// The account of changes.
+    pub account: Account,
 }
+
+/// What became of the changes that were reported. At every moment `received + inferred = filtered + published + coalesced +
+/// in flight`: reports enter it in the step in which their records enter the lane.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Account {
+    /// Changes that the API server reported.
+    pub received: u64,
+    /// Changes that were concluded.
+    pub inferred: u64,
+    /// Reports that changed nothing, by the reasons of [`FILTERED`].
+    pub filtered: [u64; FILTERED.len()],
+    /// Changes pushed.
+    pub changes: u64,
+    /// Changes acked.
+    pub published: u64,
+    /// Changes not sent again because a later one of their key was acked already.
+    pub coalesced: u64,
+}
+
+impl Account {
+    /// Changes pushed and neither acked nor given up.
+    pub fn in_flight(&self) -> u64 {
+        self.changes - self.published - self.coalesced
+    }
+
+    /// Adds another account, of another lane of the kind.
+    pub fn add(&mut self, other: &Self) {
+        self.received += other.received;
+        self.inferred += other.inferred;
+        self.filtered.iter_mut().zip(other.filtered).for_each(|(sum, n)| *sum += n);
+        self.changes += other.changes;
+        self.published += other.published;
+        self.coalesced += other.coalesced;
+    }
+}
+
+/// What one report amounts to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Changes reported.
+    pub received: u64,
+    /// Changes concluded from it.
+    pub inferred: u64,
+    /// Reports of it that change nothing, by the reasons of [`FILTERED`].
+    pub filtered: [u64; FILTERED.len()],
+}
+
+impl Tally {
+    /// Counts a report that changes nothing.
+    pub fn filter(&mut self, reason: &str) {
+        let place = FILTERED.iter().position(|known| *known == reason).unwrap_or(FILTERED.len() - 1);
+        self.filtered[place] += 1;
+    }
+}
+
+/// Why a report changes nothing; what is not named here is `other`.
+pub const FILTERED: [&str; 6] = ["known", "replayed", "dead", "superseded", "events_deleted", "other"];
 
 /// How full a lane is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,6 +191,7 @@ impl<P> Core<P> {
                     entry.record = None;
                     self.bytes -= entry.size;
                     self.stats.superseded += 1;
+                    self.stats.account.coalesced += u64::from(entry.is_change);
                 }
                 _ => entry.stage = Stage::Unsent,
             }
@@ -149,6 +211,7 @@ impl<P> Core<P> {
                     entry.record = None;
                     self.bytes -= entry.size;
                     self.stats.acked += 1;
+                    self.stats.account.published += u64::from(entry.is_change);
                 }
             }
             Outcome::Failed(_) | Outcome::Dropped => {
@@ -200,16 +263,38 @@ impl<P: Clone + Send + 'static> Lane<P> {
     }
 
     /// Appends records, and then the point that is reached when all pushed so far are acked. One step: a reader of the
-    /// watermark never sees half of it.
+    /// watermark never sees half of it. None of the records is a change: see [`Lane::push_report`].
     pub fn push(&self, records: impl IntoIterator<Item = OutRecord>, point: Option<P>) {
         // Before the lock: whatever makes the records may panic, and must not leave half of them here.
-        let records: Vec<OutRecord> = records.into_iter().collect();
+        let records = records.into_iter().map(|record| (record, false)).collect();
+        self.append(records, point, Tally::default());
+    }
+
+    /// The same for what a report amounts to: `is_change` says which of its records stand for a change.
+    pub fn push_report(
+        &self,
+        records: Vec<OutRecord>,
+        point: Option<P>,
+        tally: Tally,
+        is_change: impl Fn(&OutRecord) -> bool,
+    ) {
+        let change = |record| (is_change(&record), record);
+        let records = records.into_iter().map(change).map(|(is_change, record)| (record, is_change)).collect();
+        self.append(records, point, tally);
+    }
+
+    fn append(&self, records: Vec<(OutRecord, bool)>, point: Option<P>, tally: Tally) {
         let mut core = self.lock();
-        for record in records {
-            let size = record.size();
+        let account = &mut core.stats.account;
+        account.received += tally.received;
+        account.inferred += tally.inferred;
+        account.filtered.iter_mut().zip(tally.filtered).for_each(|(sum, n)| *sum += n);
+        for (record, is_change) in records {
+            let (size, key) = (record.size(), record.key.clone());
             core.bytes += size;
             core.stats.pushed += 1;
-            core.entries.push_back(Entry { stage: Stage::Unsent, size, key: record.key.clone(), record: Some(record) });
+            core.stats.account.changes += u64::from(is_change);
+            core.entries.push_back(Entry { stage: Stage::Unsent, size, key, is_change, record: Some(record) });
         }
         if let Some(point) = point {
             let behind = core.base + core.entries.len() as u64;

@@ -1,6 +1,8 @@
 //! Pure rules: no clock, no randomness, no socket, no actor. Time and chance come in as arguments.
 
 pub mod ack;
+pub mod audit;
+pub mod budget;
 pub mod checkpoint;
 pub mod cut;
 pub mod envelope;

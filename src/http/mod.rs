@@ -5,10 +5,11 @@
 //! stuck part is reported and not waited for. Runs on the shared runtime; a handler that hangs hangs alone.
 //!
 //! One file a subject: [`ops`] probes and metrics, `objects` and `watch` the state, `process` the pipeline and the
-//! actors, `topics` and [`records`] the log, `page` what a browser shows and `multiplex` the one stream that it lives on
+//! actors, [`gaps`] what is missing, `topics` and [`records`] the log, `page` what a browser shows and `multiplex` the one stream that it lives on
 //! ([`live`] is about the process being alive). `params` is how a query string is read, [`problem`] how an error looks,
 //! `guard` what a browser may not do, [`serve`] the listeners.
 
+pub mod gaps;
 mod guard;
 mod life;
 pub mod live;
@@ -94,6 +95,7 @@ pub fn api_router(faces: Faces) -> Router {
         .route("/api/v1/actors/{*call}", post(process::control))
         .route("/api/v1/topics", get(topics::list))
         .route("/api/v1/topics/{topic}/records", get(records::read))
+        .route("/api/v1/gaps", get(gaps::list))
         .route("/api/v1/version", get(process::version))
         .fallback(problem::no_such_path)
         .method_not_allowed_fallback(problem::no_such_method)

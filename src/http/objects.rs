@@ -20,15 +20,21 @@ use std::sync::Arc;
 /// fetched.
 pub(super) const CHUNK: usize = 64;
 
-/// `GET /api/v1/objects?kind=&namespace=&labelSelector=&fieldSelector=&limit=&continue=`.
+/// `GET /api/v1/objects?kind=&namespace=&labelSelector=&fieldSelector=&limit=&continue=&view=`. With `view=identity` an
+/// item is no more than namespace, name, uid and version.
 pub(super) async fn list(State(faces): State<Faces>, uri: Uri) -> Result<Response, Problem> {
-    let known = ["kind", "namespace", "labelSelector", "fieldSelector", "limit", "continue"];
+    let known = ["kind", "namespace", "labelSelector", "fieldSelector", "limit", "continue", "view"];
     let params = Params::read(&uri, &known, &[])?;
+    let json: fn(&Object) -> Bytes = match params.text("view") {
+        None | Some("full") => Object::json,
+        Some("identity") => identity,
+        Some(_) => return Err(Problem::bad_parameter("view", "is full or identity")),
+    };
     let kind =
         params.text("kind").ok_or_else(|| Problem::bad_parameter("kind", "is required, for instance kind=pods"))?;
     let query = query(&params)?;
     let page = client(&faces)?.list(kind, &query, params.text("continue")).await.map_err(problem_of)?;
-    Ok(answer(page))
+    Ok(answer(page, json))
 }
 
 /// `GET /api/v1/objects/{kind}/{namespace or _}/{name}`.
@@ -80,17 +86,23 @@ pub(super) fn problem_of(error: QueryError) -> Problem {
     }
 }
 
-fn answer(page: ObjectPage) -> Response {
+fn answer(page: ObjectPage, json_of: fn(&Object) -> Bytes) -> Response {
     let ObjectPage { items, next, as_of } = page;
     let tail = serde_json::json!({ "continue": next, "asOf": positions(&as_of) }).to_string();
     // The tail goes on in the same object.
     let tail = format!("],{}", tail.strip_prefix('{').unwrap_or(&tail));
-    let chunks = stream::iter(splices(items)).chain(stream::iter([Bytes::from(tail)]));
+    let chunks = stream::iter(splices(items, json_of)).chain(stream::iter([Bytes::from(tail)]));
     json(Body::from_stream(stream::iter([Bytes::from_static(b"{\"items\":[")]).chain(chunks).map(Ok::<_, Infallible>)))
 }
 
+fn identity(object: &Object) -> Bytes {
+    let metadata = serde_json::json!({"namespace": object.namespace(), "name": object.name(), "uid": &**object.uid(),
+        "resourceVersion": object.rv().as_str()});
+    serde_json::json!({ "metadata": metadata }).to_string().into()
+}
+
 /// Objects between commas, unpacked a chunk at a time as the client takes them.
-fn splices(items: Vec<Object>) -> impl Iterator<Item = Bytes> {
+fn splices(items: Vec<Object>, json_of: fn(&Object) -> Bytes) -> impl Iterator<Item = Bytes> {
     let count = items.len();
     (0..count).step_by(CHUNK).map(move |start| {
         let mut out = Vec::new();
@@ -98,7 +110,7 @@ fn splices(items: Vec<Object>) -> impl Iterator<Item = Bytes> {
             if start + i > 0 {
                 out.push(b',');
             }
-            push_on_one_line(&mut out, &object.json());
+            push_on_one_line(&mut out, &json_of(object));
         }
         out.into()
     })

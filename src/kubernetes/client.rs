@@ -1,5 +1,7 @@
 //! A real API server, through `kube`'s client.
 
+use super::credentials::{self, Credentials};
+use super::polite::{Manners, Traffic};
 use super::{ApiServer, Response};
 use crate::domain::kind::{Content, Kind};
 use crate::domain::rv::Rv;
@@ -14,6 +16,7 @@ use kube::api::{ListParams, PostParams, VersionMatch, WatchParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Where the credentials come from.
@@ -53,21 +56,16 @@ pub enum AccessError {
 /// A client of one API server. Cheap to clone. Made on the shared runtime: on an arbiter's it would die with it.
 #[derive(Clone)]
 pub struct Cluster {
-    client: Client,
+    credentials: Arc<Credentials>,
     url: String,
 }
 
 impl Cluster {
-    /// Reads the configuration and builds a client. Does not contact the server.
-    pub async fn connect(access: &Access) -> Result<Self, AccessError> {
-        let mut config = configuration(access).await?;
-        // Retries, compression and read timeouts of the client would work against the watch core's own.
-        config.default_retry = false;
-        config.disable_compression = true;
-        config.connect_timeout = Some(Duration::from_secs(10));
-        let url = config.cluster_url.to_string();
-        let client = Client::try_from(config).map_err(|e| AccessError::Broken(describe(&e)))?;
-        Ok(Self { client, url })
+    /// Reads the configuration and builds a client. Does not contact the server. `cluster` is the name that the API
+    /// server's operators find in their audit log.
+    pub async fn connect(access: &Access, cluster: &str, traffic: Arc<dyn Traffic>) -> Result<Self, AccessError> {
+        let (credentials, url) = Credentials::new(access, cluster, Manners::new(traffic)).await?;
+        Ok(Self { credentials: Arc::new(credentials), url })
     }
 
     /// The server's URL.
@@ -77,21 +75,48 @@ impl Cluster {
 
     /// uid of namespace kube-system: the identity of the cluster. Within 10 s.
     pub async fn uid(&self) -> Result<String, ClusterError> {
-        let namespaces: Api<Namespace> = Api::all(self.client.clone());
-        let namespace = within(namespaces.get_metadata("kube-system")).await?;
+        let ask = |client| async move { Api::<Namespace>::all(client).get_metadata("kube-system").await };
+        let namespace = self.within(ask).await?;
         namespace.metadata.uid.ok_or_else(|| ClusterError::Away("namespace kube-system has no uid".into()))
     }
 
     /// The server's version. Within 10 s.
     pub async fn version(&self) -> Result<String, ClusterError> {
-        Ok(within(self.client.apiserver_version()).await?.git_version)
+        Ok(self.within(|client| async move { client.apiserver_version().await }).await?.git_version)
+    }
+
+    /// Asks, within 10 s; with credentials that were read anew where the server refuses the ones at hand.
+    async fn within<T, F>(&self, ask: impl Fn(Client) -> F) -> Result<T, ClusterError>
+    where
+        F: Future<Output = kube::Result<T>>,
+    {
+        let call = async {
+            let (client, generation) = self.credentials.client();
+            match ask(client).await {
+                Err(error) if is_refusal(&error) && self.credentials.renew(generation).await => {
+                    ask(self.credentials.client().0).await
+                }
+                answer => answer,
+            }
+        };
+        match tokio::time::timeout(Duration::from_secs(10), call).await {
+            Err(_) => Err(ClusterError::Away("no answer within 10 s".into())),
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(kube::Error::Api(status))) if status.code == 401 => Err(ClusterError::Unauthenticated),
+            Ok(Err(kube::Error::Api(status))) if status.code == 403 => {
+                Err(ClusterError::Forbidden(status.message.clone()))
+            }
+            Ok(Err(e)) => Err(ClusterError::Away(describe(&e))),
+        }
     }
 
     /// Whether we may do `verb` on a kind. Within 10 s.
     pub async fn may(&self, verb: &str, kind: &Kind, namespace: Option<&str>) -> Result<bool, ClusterError> {
-        let review = review(verb, kind, namespace);
-        let reviews: Api<SelfSubjectAccessReview> = Api::all(self.client.clone());
-        let answer = within(reviews.create(&PostParams::default(), &review)).await?;
+        let review = &review(verb, kind, namespace);
+        let ask = |client| async move {
+            Api::<SelfSubjectAccessReview>::all(client).create(&PostParams::default(), review).await
+        };
+        let answer = self.within(ask).await?;
         Ok(answer.status.is_some_and(|s| s.allowed))
     }
 }
@@ -110,18 +135,13 @@ pub enum ClusterError {
     Away(String),
 }
 
-async fn within<T>(call: impl Future<Output = kube::Result<T>>) -> Result<T, ClusterError> {
-    match tokio::time::timeout(Duration::from_secs(10), call).await {
-        Err(_) => Err(ClusterError::Away("no answer within 10 s".into())),
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(kube::Error::Api(status))) if status.code == 401 => Err(ClusterError::Unauthenticated),
-        Ok(Err(kube::Error::Api(status))) if status.code == 403 => Err(ClusterError::Forbidden(status.message.clone())),
-        Ok(Err(e)) => Err(ClusterError::Away(describe(&e))),
-    }
+/// Whether other credentials might help.
+fn is_refusal(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 401) || credentials::is_about_trust(&describe(error))
 }
 
 /// The innermost cause says what happened ("connection refused"); the outer ones only that something did.
-fn describe(error: &dyn std::error::Error) -> String {
+pub(super) fn describe(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(inner) = source {
@@ -134,7 +154,7 @@ fn describe(error: &dyn std::error::Error) -> String {
     text
 }
 
-async fn configuration(access: &Access) -> Result<Config, AccessError> {
+pub(super) async fn configuration(access: &Access) -> Result<Config, AccessError> {
     let options = KubeConfigOptions { context: access.context.clone(), ..KubeConfigOptions::default() };
     let from_file = async {
         match &access.kubeconfig {
@@ -168,10 +188,18 @@ async fn configuration(access: &Access) -> Result<Config, AccessError> {
 impl ApiServer for Cluster {
     fn send<'a>(&'a self, target: &'a Target, request: &'a Request) -> BoxFuture<'a, Result<Response, String>> {
         Box::pin(async move {
-            let request = http_request(target, request).map_err(|e| e.to_string())?;
-            let (parts, body) = request.into_parts();
-            let request = http::Request::from_parts(parts, kube::client::Body::from(body));
-            let response = self.client.send(request).await.map_err(|e| describe(&e))?;
+            let (parts, body) = http_request(target, request).map_err(|e| e.to_string())?.into_parts();
+            let request = || http::Request::from_parts(parts.clone(), kube::client::Body::from(body.clone()));
+            let (client, generation) = self.credentials.client();
+            let mut answer = client.send(request()).await.map_err(|e| describe(&e));
+            let refused = match &answer {
+                Ok(response) => response.status() == http::StatusCode::UNAUTHORIZED,
+                Err(reason) => credentials::is_about_trust(reason),
+            };
+            if refused && self.credentials.renew(generation).await {
+                answer = self.credentials.client().0.send(request()).await.map_err(|e| describe(&e));
+            }
+            let response = answer?;
             let retry_after = response.headers().get(http::header::RETRY_AFTER);
             let retry_after = retry_after.and_then(|v| v.to_str().ok()?.parse().ok()).map(Duration::from_secs);
             let status = response.status().as_u16();

@@ -2,10 +2,14 @@
 //!
 //! The only place that imports `kube`. It is used for configuration, TLS, credentials and the requests themselves; the
 //! watching is `domain::watch`. [`driver`] performs the requests of a watch core, on the shared runtime, and hands over
-//! what came back in bounded amounts.
+//! what came back in bounded amounts. `polite` bounds and counts all requests, `credentials` keeps the client's fresh.
 
 pub mod client;
 pub mod driver;
+pub mod identities;
+pub mod polite;
+
+mod credentials;
 
 use crate::domain::target::Target;
 use crate::domain::watch::Request;

@@ -1,11 +1,14 @@
 //! The board: one row a watcher, one for the log, one for the fold. Written by actors, read by HTTP without asking anyone.
 
-use crate::domain::lane::{Lane, Usage};
+use crate::domain::gap::Lasting;
+use crate::domain::lane::{Account, Lane, Usage};
 use crate::domain::target::Target;
 use crate::domain::watch::Point;
 use crate::observe::clock;
 use crate::observe::freshness::{Freshness, FreshnessView};
+use crate::observe::gaps::Gaps;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -25,6 +28,7 @@ pub struct WatcherRow {
     pub last_report_ms: AtomicI64,
     phase: Mutex<(String, Option<String>)>,
     trouble: Mutex<Trouble>,
+    audit: Mutex<Option<AuditView>>,
 }
 
 #[derive(Default)]
@@ -45,6 +49,7 @@ impl WatcherRow {
             last_report_ms: AtomicI64::new(0),
             phase: Mutex::new(("start".into(), None)),
             trouble: Mutex::default(),
+            audit: Mutex::default(),
         })
     }
 
@@ -70,6 +75,11 @@ impl WatcherRow {
             }
         }
         news
+    }
+
+    /// What the last full audit found.
+    pub fn set_audit(&self, audit: AuditView) {
+        *self.audit.lock().unwrap_or_else(PoisonError::into_inner) = Some(audit);
     }
 
     fn show(&self) -> WatcherView {
@@ -100,6 +110,14 @@ impl WatcherRow {
             watermark: self.lane.watermark().map(|point| point.rv.as_str().to_owned()),
             trouble,
             last_error,
+            api_version: self.target.kind.api_version(),
+            namespaced: self.target.kind.namespaced(),
+            only: self.target.only.as_deref().map(|only| only.iter().cloned().collect()),
+            label_selector: self.target.selectors.label.as_deref().map(str::to_owned),
+            field_selector: self.target.selectors.field.as_deref().map(str::to_owned),
+            audit: self.audit.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            gaps: 0,
+            last_gap: None,
         }
     }
 }
@@ -121,6 +139,26 @@ pub struct WatcherView {
     pub watermark: Option<String>,
     pub trouble: Option<String>,
     pub last_error: Option<PastError>,
+    pub api_version: String,
+    pub namespaced: bool,
+    pub only: Option<Vec<String>>,
+    pub label_selector: Option<String>,
+    pub field_selector: Option<String>,
+    pub audit: Option<AuditView>,
+    pub gaps: u64,
+    pub last_gap: Option<Lasting>,
+}
+
+/// A full audit, as it is shown.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[allow(missing_docs)]
+pub struct AuditView {
+    pub result: &'static str,
+    pub at_ms: i64,
+    pub objects: usize,
+    pub differences: usize,
+    pub took_ms: u64,
 }
 
 /// The last thing that went wrong, mended or not.
@@ -160,6 +198,7 @@ pub struct PipelineView {
     pub writer_epoch: u64,
     pub in_flight: u64,
     pub fold: FreshnessView,
+    pub gaps: u64,
     pub watchers: Vec<WatcherView>,
 }
 
@@ -170,7 +209,7 @@ pub struct Board {
     cluster: Mutex<String>,
     log: Mutex<String>,
     watchers: RwLock<Vec<Arc<WatcherRow>>>,
-    degraded: Mutex<std::collections::BTreeMap<&'static str, String>>,
+    degraded: Mutex<BTreeMap<&'static str, String>>,
     /// Our writer epoch; 0 before it is known.
     pub writer_epoch: AtomicU64,
     /// Records handed to the producer and not settled.
@@ -179,6 +218,8 @@ pub struct Board {
     pub folded: AtomicBool,
     /// What the fold reads, and how fresh it is.
     pub fold: Freshness,
+    /// What the log says is missing from it.
+    pub gaps: Gaps,
     was_ready: AtomicBool,
 }
 
@@ -280,7 +321,24 @@ impl Board {
             writer_epoch: self.writer_epoch.load(Ordering::Relaxed),
             in_flight: self.in_flight.load(Ordering::Relaxed),
             fold: self.fold.show(),
-            watchers: self.watchers().iter().map(|row| row.show()).collect(),
+            gaps: self.gaps.count(None),
+            watchers: self.watchers().iter().map(|row| self.show_watcher(row)).collect(),
         }
+    }
+
+    fn show_watcher(&self, row: &WatcherRow) -> WatcherView {
+        let mut view = row.show();
+        let of = Some((view.kind.as_str(), view.namespace.as_deref()));
+        (view.gaps, view.last_gap) = (self.gaps.count(of), self.gaps.last(of));
+        view
+    }
+
+    /// What became of the changes of each kind (G10), in this life of the process.
+    pub fn accounts(&self) -> BTreeMap<String, Account> {
+        let mut accounts: BTreeMap<String, Account> = BTreeMap::new();
+        for row in self.watchers() {
+            accounts.entry(row.target.kind.id()).or_default().add(&row.lane.usage().stats.account);
+        }
+        accounts
     }
 }

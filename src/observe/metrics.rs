@@ -1,5 +1,6 @@
 //! Metrics: names, labels and units in one place. Labels come from closed sets, never from object names.
 
+use crate::domain::lane::{Account, FILTERED};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
@@ -7,8 +8,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// Where in its life a change was counted (G10).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
@@ -24,6 +25,8 @@ pub enum Stage {
     filtered,
     /// A later version of the same object was published in its place.
     coalesced,
+    /// Neither it nor a stub of it could be written.
+    dead_lettered,
 }
 
 /// Labels of `agent_events_changes_total`.
@@ -69,6 +72,24 @@ pub struct TopicResult {
     pub result: String,
 }
 
+/// A request to the API server.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ApiRequest {
+    /// `list`, `watch`, `get`, `create`, `other`.
+    pub verb: String,
+    /// HTTP status; `none` without an answer.
+    pub code: String,
+}
+
+/// Kind and result.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct KindResult {
+    /// Kind id.
+    pub kind: String,
+    /// A word.
+    pub result: String,
+}
+
 /// Actor and reason.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ActorReason {
@@ -104,6 +125,12 @@ pub struct Metrics {
     pub store_bytes: Family<KindLabel, Gauge>,
     pub actor_restarts: Family<ActorReason, Counter>,
     pub stubs: Family<KindReason, Counter>,
+    pub gaps: Family<KindReason, Counter>,
+    pub audits: Family<KindResult, Counter>,
+    pub audit_differences: Family<KindLabel, Counter>,
+    pub api_requests: Family<ApiRequest, Counter>,
+    pub api_throttled: Counter,
+    pub api_throttled_seconds: Counter<f64, AtomicU64>,
 }
 
 impl Default for Metrics {
@@ -126,6 +153,12 @@ impl Default for Metrics {
             store_bytes: Family::default(),
             actor_restarts: Family::default(),
             stubs: Family::default(),
+            gaps: Family::default(),
+            audits: Family::default(),
+            audit_differences: Family::default(),
+            api_requests: Family::default(),
+            api_throttled: Counter::default(),
+            api_throttled_seconds: Counter::default(),
         };
         let r = &mut registry;
         r.register("changes", "Changes by what became of them", metrics.changes.clone());
@@ -146,6 +179,24 @@ impl Default for Metrics {
         r.register("store_bytes", "Compressed bytes in the store", metrics.store_bytes.clone());
         r.register("actor_restarts", "Actors restarted", metrics.actor_restarts.clone());
         r.register("stubs", "Objects represented by their identity alone, by reason", metrics.stubs.clone());
+        r.register("gaps", "Gaps declared in the log by this process, by reason", metrics.gaps.clone());
+        r.register("audits", "Audits of the fold against the API server, by result", metrics.audits.clone());
+        r.register(
+            "audit_differences",
+            "Objects that an audit found to differ, twice",
+            metrics.audit_differences.clone(),
+        );
+        r.register("api_requests", "Requests to the API server, by verb and status", metrics.api_requests.clone());
+        r.register(
+            "api_throttled",
+            "Requests to the API server that waited for our own rate limit",
+            metrics.api_throttled.clone(),
+        );
+        r.register(
+            "api_throttled_seconds",
+            "Time that requests to the API server waited for our own rate limit",
+            metrics.api_throttled_seconds.clone(),
+        );
         let build: Family<Build, Gauge> = Family::default();
         build.get_or_create(&Build { version: env!("CARGO_PKG_VERSION").into() }).set(1);
         r.register("build_info", "Version of the running build", build);
@@ -163,8 +214,23 @@ impl Metrics {
         text
     }
 
-    /// Counts changes of a kind at a stage.
-    pub fn change(&self, kind: &str, stage: Stage, reason: &str, n: u64) {
-        self.changes.get_or_create(&ChangeLabels { kind: kind.into(), stage, reason: reason.into() }).inc_by(n);
+    /// Shows the account of a kind as it stands now.
+    pub fn account(&self, kind: &str, account: &Account) {
+        let Account { received, inferred, filtered, published, coalesced, .. } = *account;
+        let filtered = FILTERED.into_iter().zip(filtered).map(|(reason, n)| (Stage::filtered, reason, n));
+        let stages = [
+            (Stage::received, "", received),
+            (Stage::inferred, "", inferred),
+            (Stage::published, "", published),
+            (Stage::coalesced, "superseded", coalesced),
+            // A record that cannot be written becomes a stub before it is sent: nothing is given up.
+            (Stage::dead_lettered, "", 0),
+        ];
+        for (stage, reason, n) in stages.into_iter().chain(filtered) {
+            let labels = ChangeLabels { kind: kind.into(), stage, reason: reason.into() };
+            self.changes.get_or_create(&labels).inner().store(n, Ordering::Relaxed);
+        }
+        let in_flight = i64::try_from(account.in_flight()).unwrap_or(i64::MAX);
+        self.in_flight.get_or_create(&KindLabel { kind: kind.into() }).set(in_flight);
     }
 }

@@ -5,4 +5,5 @@
 pub mod board;
 pub mod clock;
 pub mod freshness;
+pub mod gaps;
 pub mod metrics;

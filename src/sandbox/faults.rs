@@ -2,9 +2,17 @@
 //!
 //! A rule applies to requests or to open watches, of one resource or verb or of all, so many times or until it is cleared.
 
+mod order;
+mod spoil;
+
+pub(super) use order::Order;
+pub use spoil::Spoil;
+pub(super) use spoil::with_metadata;
+
+use super::object::Encoded;
 use super::state::State;
 use super::status::Status;
-use serde::{Deserialize, Serialize};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -31,6 +39,43 @@ pub enum Fault {
     Stall,
     /// Open watches get no bookmarks.
     NoBookmarks,
+    /// An open watch ends in order in the middle of a line, as where a proxy hides that its server died.
+    HalfLine,
+    /// An open watch reports the deletion of an object that never was.
+    Ghost,
+    /// An open watch gets a bookmark that is not true.
+    Bookmark(Mark),
+    /// A watch that begins with a list never says that the list is over.
+    NoInitialEnd,
+    /// A list or a watch is answered with headers, and then with nothing.
+    Silent,
+    /// A list or a watch is answered 200 with a page for people, as by a proxy.
+    Html,
+    /// A list or a watch is answered compressed, though nobody asked for it.
+    Gzip,
+    /// A body arrives byte by byte.
+    Dribble,
+    /// The lines of a watch end with CRLF, and empty ones stand between them.
+    BlankLines,
+    /// Every resourceVersion has 40 digits.
+    LongVersions,
+    /// A list is complete and empty, as to one who may see nothing.
+    Empty,
+    /// A further page of a list is answered 410, with a token for the rest as it is then.
+    PageGone,
+    /// Objects are written wrongly.
+    Spoil(Spoil),
+}
+
+/// How a bookmark lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mark {
+    /// It stands for the newest version, though changes before it are still to come.
+    Early,
+    /// It stands for version 1.
+    Backwards,
+    /// Its version is a word.
+    Word,
 }
 
 /// A fault, and when it happens.
@@ -42,14 +87,16 @@ pub struct Rule {
     pub resource: Option<String>,
     /// Only for this verb (`get`, `list`, `watch`, `create`, `update`, `patch`, `delete`, `deletecollection`).
     pub verb: Option<String>,
-    /// So many times; `None`: until cleared. `Stall` and `NoBookmarks` last until cleared in any case.
+    /// Only for objects of this name; counts for `Spoil`.
+    pub name: Option<String>,
+    /// So many times; `None`: until cleared. `Stall`, `NoBookmarks` and `NoInitialEnd` last until cleared in any case.
     pub times: Option<u32>,
 }
 
 impl Rule {
     /// Everywhere, until cleared.
     pub fn new(fault: Fault) -> Self {
-        Self { fault, resource: None, verb: None, times: None }
+        Self { fault, resource: None, verb: None, name: None, times: None }
     }
 
     /// Only for a resource.
@@ -61,6 +108,12 @@ impl Rule {
     /// Only for a verb.
     pub fn verb(mut self, verb: impl Into<String>) -> Self {
         self.verb = Some(verb.into());
+        self
+    }
+
+    /// Only for objects of that name.
+    pub fn named(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
         self
     }
 
@@ -96,11 +149,51 @@ pub struct Faults {
     state: State,
     rules: Arc<Mutex<Vec<Active>>>,
     changed: watch::Sender<u64>,
+    lists: Arc<Lists>,
+}
+
+/// Lists that are being answered, so that a trial can see how many there were at a time.
+#[derive(Default)]
+struct Lists {
+    now: AtomicUsize,
+    most: AtomicUsize,
+    all: AtomicUsize,
+    watches: AtomicUsize,
+}
+
+/// A list that is being answered.
+pub(super) struct OneList(Arc<Lists>);
+
+impl Drop for OneList {
+    fn drop(&mut self) {
+        self.0.now.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Faults {
     pub(super) fn new(state: State) -> Self {
-        Self { state, rules: Arc::default(), changed: watch::Sender::new(0) }
+        Self { state, rules: Arc::default(), changed: watch::Sender::new(0), lists: Arc::default() }
+    }
+
+    /// How many lists were answered at the same time at most, and how many in all.
+    pub fn lists(&self) -> (usize, usize) {
+        (self.lists.most.load(Ordering::Relaxed), self.lists.all.load(Ordering::Relaxed))
+    }
+
+    /// How many watches were opened.
+    pub fn watches(&self) -> usize {
+        self.lists.watches.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn one_watch(&self) {
+        self.lists.watches.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn one_list(&self) -> OneList {
+        let now = self.lists.now.fetch_add(1, Ordering::Relaxed) + 1;
+        self.lists.most.fetch_max(now, Ordering::Relaxed);
+        self.lists.all.fetch_add(1, Ordering::Relaxed);
+        OneList(self.lists.clone())
     }
 
     /// From now on, or once.
@@ -119,6 +212,12 @@ impl Faults {
     /// Everything is well again.
     pub fn clear(&self) {
         self.with(Vec::clear);
+        self.changed.send_modify(|now| *now += 1);
+    }
+
+    /// One fault happens no more.
+    pub fn lift(&self, fault: Fault) {
+        self.with(|rules| rules.retain(|r| r.rule.fault != fault));
         self.changed.send_modify(|now| *now += 1);
     }
 
@@ -181,7 +280,10 @@ impl Faults {
     /// What happens to an open watch that was opened at generation `opened`.
     pub(super) fn on_stream(&self, resource: &str, opened: u64) -> Option<Fault> {
         self.with(|rules| {
-            let streams = |f: Fault| matches!(f, Fault::Gone | Fault::PartialLine | Fault::Cut | Fault::Stall);
+            let streams = |f: Fault| {
+                use Fault::*;
+                matches!(f, Gone | PartialLine | Cut | Stall | HalfLine | Ghost | Bookmark(_))
+            };
             let found = rules.iter_mut().find(|r| {
                 let late = r.is_cut_of_all() && opened >= r.since;
                 streams(r.rule.fault) && !late && r.rule.concerns("watch", resource)
@@ -194,64 +296,63 @@ impl Faults {
         })
     }
 
-    pub(super) fn drops_bookmarks(&self, resource: &str) -> bool {
+    /// Whether that lasts until it is cleared.
+    pub(super) fn holds(&self, fault: Fault, resource: &str) -> bool {
+        self.with(|rules| rules.iter().any(|r| r.rule.fault == fault && r.rule.concerns("watch", resource)))
+    }
+
+    /// Whether it happens to this request, and one time less from now on.
+    pub(super) fn takes(&self, fault: Fault, verb: &str, resource: &str) -> bool {
+        !self.spend(|f| f == fault, verb, resource).is_empty()
+    }
+
+    /// What becomes of the body of an answer.
+    pub(super) fn on_answer(&self, verb: &str, resource: &str) -> Vec<Fault> {
+        use Fault::*;
+        self.spend(|f| matches!(f, Silent | Html | Gzip | Dribble | BlankLines | LongVersions), verb, resource)
+    }
+
+    fn spend(&self, is_meant: impl Fn(Fault) -> bool, verb: &str, resource: &str) -> Vec<Fault> {
         self.with(|rules| {
-            rules.iter().any(|r| r.rule.fault == Fault::NoBookmarks && r.rule.concerns("watch", resource))
+            let mut found = Vec::new();
+            for rule in rules.iter_mut().map(|r| &mut r.rule) {
+                if is_meant(rule.fault) && rule.concerns(verb, resource) {
+                    rule.times = rule.times.map(|n| n - 1);
+                    found.push(rule.fault);
+                }
+            }
+            found
         })
+    }
+
+    /// How an object is to be written wrongly, if it is. What is wrong with a field beyond metadata does not show where only
+    /// metadata is asked for.
+    pub(super) fn spoils(&self, verb: &str, resource: &str, object: &Encoded, metadata_only: bool) -> Option<Spoil> {
+        self.with(|rules| {
+            let rule = rules.iter_mut().map(|r| &mut r.rule).find(|rule| {
+                let Fault::Spoil(how) = rule.fault else { return false };
+                let name = || object.value().pointer("/metadata/name").and_then(|n| n.as_str()).map(str::to_owned);
+                rule.concerns(verb, resource)
+                    && how.shows(metadata_only)
+                    && rule.name.as_deref().is_none_or(|wanted| name().as_deref() == Some(wanted))
+            })?;
+            rule.times = rule.times.map(|n| n - 1);
+            match rule.fault {
+                Fault::Spoil(how) => Some(how),
+                _ => None,
+            }
+        })
+    }
+
+    /// The newest revision.
+    pub(super) fn revision(&self) -> u64 {
+        self.state.revision()
     }
 
     /// Counts the changes of the rules.
     pub(super) fn subscribe(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
     }
-
-    /// Does what a script asks for.
-    pub(super) fn order(&self, order: &Order) -> Result<(), Status> {
-        let needs = |field: &str| Status::bad_request(format!("fault {:?} needs {field}", order.fault));
-        let fault = match order.fault.as_str() {
-            "compact" => {
-                self.compact();
-                return Ok(());
-            }
-            "cut" if order.times.is_none() => {
-                self.cut_watches(order.resource.as_deref());
-                return Ok(());
-            }
-            "jump" => return self.jump(order.by.ok_or_else(|| needs("by"))?).map(drop),
-            "rewind" => return self.rewind(order.to.ok_or_else(|| needs("to"))?),
-            "refuse" => {
-                let code = order.code.filter(|c| (400..600).contains(c)).ok_or_else(|| needs("code, 400 to 599"))?;
-                Fault::Refuse { code, retry_after: order.retry_after_seconds }
-            }
-            "delay" => Fault::Delay(Duration::from_millis(order.milliseconds.ok_or_else(|| needs("milliseconds"))?)),
-            "gone" => Fault::Gone,
-            "partial-line" => Fault::PartialLine,
-            "cut" => Fault::Cut,
-            "stall" => Fault::Stall,
-            "no-bookmarks" => Fault::NoBookmarks,
-            other => {
-                let known = "compact, cut, delay, gone, jump, no-bookmarks, partial-line, refuse, rewind, stall";
-                return Err(Status::bad_request(format!("fault {other:?} is unknown: these are known: {known}")));
-            }
-        };
-        self.inject(Rule { fault, resource: order.resource.clone(), verb: order.verb.clone(), times: order.times });
-        Ok(())
-    }
-}
-
-/// The body of `POST /sandbox/faults`.
-#[derive(Debug, Clone, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub(super) struct Order {
-    fault: String,
-    resource: Option<String>,
-    verb: Option<String>,
-    times: Option<u32>,
-    code: Option<u16>,
-    retry_after_seconds: Option<u64>,
-    milliseconds: Option<u64>,
-    by: Option<u64>,
-    to: Option<u64>,
 }
 
 fn refuse(code: u16, retry_after: Option<u64>, verb: &str, resource: &str) -> Status {

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use std::net::IpAddr;
 use std::time::Duration;
 
+mod altered;
 mod columns;
 mod discovery;
 mod negotiate;
@@ -137,6 +138,7 @@ async fn objects(
         },
         _ => return Err(not_allowed()),
     };
+    let _listing = (verb == "list").then(|| api.faults.one_list());
     let (delay, refusal) = api.faults.on_request(verb, &target.kind.qualified);
     if !delay.is_zero() {
         tokio::time::sleep(delay).await;
@@ -146,8 +148,15 @@ async fn objects(
     }
     match verb {
         "get" => return read::get(api, target, headers, query).await,
-        "list" => return read::list(api, target, headers, query).await,
-        "watch" => return watch::open(api, target, headers, query),
+        "list" => {
+            let answer = read::list(api, target, headers, query).await?;
+            return Ok(altered::by_faults(&api.faults, verb, &target.kind.qualified, answer));
+        }
+        "watch" => {
+            api.faults.one_watch();
+            let answer = watch::open(api, target, headers, query)?;
+            return Ok(altered::by_faults(&api.faults, verb, &target.kind.qualified, answer));
+        }
         _ => {}
     }
     negotiate::form(headers)?;

@@ -23,7 +23,7 @@ mod state;
 mod status;
 mod workload;
 
-pub use faults::{Fault, Faults, Rule};
+pub use faults::{Fault, Faults, Mark, Rule, Spoil};
 pub use kubeconfig::CONTEXT;
 pub use object::{Encoded, Object, text_at};
 pub use origin::Origin;

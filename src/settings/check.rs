@@ -138,6 +138,7 @@ impl Check<'_> {
             self.fault(&["watch", "pods", "enabled"], "no kind is left to watch", Some("enable one with --resources"));
         }
         self.at_least(&["watch", "poll_interval"], watch.poll_interval, Duration::from_millis(100));
+        self.at_least(&["watch", "audit_interval"], watch.audit_interval, Duration::from_secs(1));
         self.within(&["watch", "page_size"], watch.page_size, 1..=10_000);
         self.within(&["watch", "max_frame_bytes"], watch.max_frame_bytes, 64 << 10..=256 << 20);
         self.within(&["watch", "max_page_bytes"], watch.max_page_bytes, 64 << 10..=1 << 30);

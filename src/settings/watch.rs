@@ -27,6 +27,9 @@ pub struct WatchSettings {
     /// Interval of the light audit, and of the list-only mode.
     #[serde(with = "duration")]
     pub poll_interval: Duration,
+    /// Average interval of the full audit.
+    #[serde(with = "duration")]
+    pub audit_interval: Duration,
     /// Objects a page of a list, 1 to 10,000.
     pub page_size: u32,
     /// Longest line of a watch that is taken whole.

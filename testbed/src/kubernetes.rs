@@ -229,6 +229,28 @@ impl Kubernetes {
         &self.api_server
     }
 
+    /// Copies etcd's data to `to`, which must not exist, at a moment at which nothing runs on it. Returns when the API server
+    /// serves again.
+    pub fn back_up(&self, to: &Path) -> Result<()> {
+        self.api_server.terminate()?;
+        copy_tree(&self.etcd_dir(), to)?;
+        self.api_server.restart()
+    }
+
+    /// Puts a backup of [`Self::back_up`] in the place of etcd's data: the cluster is as it was, its revision too. Whoever
+    /// followed it is connected to a past.
+    pub fn restore_backup(&self, from: &Path) -> Result<()> {
+        self.api_server.kill9()?;
+        let etcd = self.etcd_dir();
+        std::fs::remove_dir_all(&etcd).attempt(|| format!("remove {}", etcd.display()))?;
+        copy_tree(from, &etcd)?;
+        self.api_server.restart()
+    }
+
+    fn etcd_dir(&self) -> PathBuf {
+        self.scratch.data().join("etcd")
+    }
+
     /// All processes: the API server first, then those of `controllers`.
     pub fn members(&self) -> impl Iterator<Item = &Member> {
         std::iter::once(&self.api_server).chain(&self.controllers)
@@ -268,6 +290,23 @@ impl Kubernetes {
         });
         write_private(path, &format!("{config:#}\n"))
     }
+}
+
+fn copy_tree(from: &Path, to: &Path) -> Result<()> {
+    let copy = || -> std::io::Result<()> {
+        std::fs::create_dir_all(to)?;
+        for entry in std::fs::read_dir(from)? {
+            let entry = entry?;
+            let target = to.join(entry.file_name());
+            if entry.file_type()?.is_dir() {
+                copy_tree(&entry.path(), &target).map_err(std::io::Error::other)?;
+            } else {
+                std::fs::copy(entry.path(), &target)?;
+            }
+        }
+        Ok(())
+    };
+    copy().attempt(|| format!("copy {} to {}", from.display(), to.display()))
 }
 
 fn is_schedulable(node: &Value) -> bool {

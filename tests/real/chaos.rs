@@ -1,7 +1,7 @@
 //! Actors die, the broker stalls, and nothing is lost. Two broken variants of the product must be caught by the same run.
 
 use super::checker::{Record, fold, versions, violations};
-use super::kit::{Ends, PATIENCE, Parts, Product, Trial, Where::*};
+use super::kit::{Ends, PATIENCE, Parts, Product, Trial, Where::*, pause};
 use agent_events::messages::life::{KillHow, LifeState};
 use agent_events::testing::{self, Mutant};
 use rand::rngs::StdRng;
@@ -143,12 +143,6 @@ fn run(parts: &Parts, name: &str, seed: u64, kills: usize) -> Vec<String> {
         return vec![format!("void: only {dead} of {kills} kills happened")];
     }
     verdict
-}
-
-/// Time that passes while load and faults go on; nothing is waited for.
-fn pause(time: Duration) {
-    let (_keep, never) = std::sync::mpsc::channel::<()>();
-    std::hint::black_box(never.recv_timeout(time).is_err());
 }
 
 fn verdict(parts: &Parts, product: &Product, name: &str, commits: &Commits) -> Vec<String> {

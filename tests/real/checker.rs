@@ -190,15 +190,19 @@ pub fn last_offsets(records: &[Record]) -> BTreeMap<String, String> {
     table.into_values().flatten().collect()
 }
 
-fn version(record: &Record) -> Option<(usize, String)> {
+/// History, length and text of its version: a cluster that was restored from a backup gives out lower ones, in a history of
+/// its own. A tombstone is of the history of what it follows.
+fn version(record: &Record, history: Option<u64>) -> Option<(u64, usize, String)> {
     let rv = record.source("rv").or_else(|| record.header("ce_rv"))?;
-    Some((rv.len(), rv.to_owned()))
+    let own = record.value.as_ref().and_then(|v| v["source"]["historyEpoch"].as_u64());
+    let own = own.or_else(|| record.header("ce_historyepoch")?.parse().ok());
+    Some((own.or(history).unwrap_or(0), rv.len(), rv.to_owned()))
 }
 
 /// Every broken promise about order, deletes and shape, in words.
 pub fn violations(records: &[Record]) -> Vec<String> {
     let mut found = Vec::new();
-    let mut newest: HashMap<&str, (usize, String)> = HashMap::new();
+    let mut newest: HashMap<&str, (u64, usize, String)> = HashMap::new();
     let mut uid_of: HashMap<&str, String> = HashMap::new();
     let mut dead: HashSet<String> = HashSet::new();
     let mut owed: HashSet<&str> = HashSet::new();
@@ -214,9 +218,9 @@ pub fn violations(records: &[Record]) -> Vec<String> {
             continue;
         }
         let key = record.key.as_str();
-        if let Some(now) = version(record) {
+        if let Some(now) = version(record, newest.get(key).map(|last| last.0)) {
             if newest.get(key).is_some_and(|last| *last > now) {
-                found.push(format!("{at}: version {} behind {}", now.1, newest[key].1));
+                found.push(format!("{at}: version {} behind {}", now.2, newest[key].2));
             }
             newest.insert(key, now);
         }

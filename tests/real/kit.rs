@@ -10,7 +10,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{LazyLock, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 use tempfile::TempDir;
 use testbed::{Kafka, KafkaOptions, Kubernetes, KubernetesOptions, wait_until};
@@ -30,6 +30,14 @@ pub enum Where {
     Real,
 }
 
+/// A real Kafka, which starts when it is first needed.
+pub type Broker = Arc<LazyLock<Box<Kafka>>>;
+
+/// One for all trials.
+pub fn broker() -> Broker {
+    Arc::new(LazyLock::new(|| Box::new(Kafka::start(KafkaOptions::default()).expect("a real Kafka starts"))))
+}
+
 /// The two ends, for all trials; each trial has topics and a namespace of its own.
 pub struct Parts {
     pub ends: Ends,
@@ -42,17 +50,31 @@ pub struct Parts {
 /// What the product stands between.
 pub enum Ends {
     /// A real API server with etcd and controllers, a real Kafka; each starts when it is first needed.
-    Real { cluster: LazyLock<Box<Kubernetes>>, kafka: LazyLock<Box<Kafka>> },
+    Real { cluster: LazyLock<Box<Kubernetes>>, kafka: Broker },
     /// The sandbox, the embedded log.
     Laptop(Box<SandboxCluster>),
 }
 
 impl Parts {
     /// A real API server and a real Kafka.
-    pub fn real() -> Self {
-        let kafka = || Box::new(Kafka::start(KafkaOptions::default()).expect("a real Kafka starts"));
+    pub fn real(kafka: Broker) -> Self {
         let cluster = || Box::new(Kubernetes::start(KubernetesOptions::default()).expect("a real API server starts"));
-        Self::of(Ends::Real { cluster: LazyLock::new(cluster), kafka: LazyLock::new(kafka) })
+        Self::of(Ends::Real { cluster: LazyLock::new(cluster), kafka })
+    }
+
+    /// A real API server that reads etcd directly and compacts it every 20 s, so that it soon answers 410; nothing but the
+    /// API server runs.
+    pub fn forgetful(kafka: Broker) -> Self {
+        let cluster = || {
+            let options = KubernetesOptions {
+                controllers: false,
+                watch_cache: false,
+                compaction_interval: Some(Duration::from_secs(20)),
+                ..KubernetesOptions::default()
+            };
+            Box::new(Kubernetes::start(options).expect("a real API server starts"))
+        };
+        Self::of(Ends::Real { cluster: LazyLock::new(cluster), kafka })
     }
 
     /// What a laptop has.
@@ -69,6 +91,14 @@ impl Parts {
         match &self.ends {
             Ends::Real { cluster, .. } => cluster,
             Ends::Laptop(_) => panic!("this trial needs a real API server"),
+        }
+    }
+
+    /// The sandbox; only for trials that script its faults.
+    pub fn sandbox(&self) -> &SandboxCluster {
+        match &self.ends {
+            Ends::Laptop(sandbox) => sandbox,
+            Ends::Real { .. } => panic!("this trial needs the sandbox"),
         }
     }
 
@@ -257,15 +287,30 @@ impl Process {
         self.child.wait().expect("it ends");
     }
 
+    /// SIGSTOP: it does nothing until [`Process::resume`], its connections stay open.
+    pub fn pause(&self) {
+        self.send("STOP");
+    }
+
+    /// SIGCONT.
+    pub fn resume(&self) {
+        self.send("CONT");
+    }
+
+    fn send(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args([&format!("-{name}"), &pid]).status().expect("kill runs").success());
+    }
+
     /// SIGTERM; gives the exit code.
     pub fn terminate(&mut self) -> Option<i32> {
+        assert_accounts(self.ops);
         self.signal("TERM")
     }
 
     /// Sends a signal and waits for the end; gives the exit code.
     pub fn signal(&mut self, name: &str) -> Option<i32> {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args([&format!("-{name}"), &pid]).status().expect("kill runs").success());
+        self.send(name);
         self.child.wait().expect("it ends").code()
     }
 
@@ -283,6 +328,23 @@ pub fn free_port() -> u16 {
 pub struct Product {
     pub running: Running,
     pub prefix: String,
+}
+
+/// Whatever a trial did: what was reported must be in the account when it is over (G10).
+impl Drop for Product {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            assert_accounts(self.running.ops_addr());
+        }
+    }
+}
+
+/// A process that has ended has no account any more.
+fn assert_accounts(ops: SocketAddr) {
+    if TcpStream::connect_timeout(&ops, Duration::from_secs(1)).is_ok() {
+        let (_, metrics) = http_get(ops, "/metrics");
+        super::accounts::assert_balanced(&String::from_utf8_lossy(&metrics));
+    }
 }
 
 impl Product {
@@ -332,12 +394,23 @@ impl Drop for Process {
 }
 
 /// Waits until `probe` gives something; panics after [`PATIENCE`].
-pub fn eventually<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
-    let found = wait_until(PATIENCE, || Ok::<_, std::convert::Infallible>(probe()));
+pub fn eventually<T>(what: &str, probe: impl FnMut() -> Option<T>) -> T {
+    within(PATIENCE, what, probe)
+}
+
+/// Waits until `probe` gives something; panics after that long.
+pub fn within<T>(patience: Duration, what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
+    let found = wait_until(patience, || Ok::<_, std::convert::Infallible>(probe()));
     match found {
         Ok(Some(value)) => value,
-        _ => panic!("{what}: not within {PATIENCE:?}"),
+        _ => panic!("{what}: not within {patience:?}"),
     }
+}
+
+/// Time that passes while something else goes on; nothing is waited for.
+pub fn pause(time: Duration) {
+    let (_keep, never) = std::sync::mpsc::channel::<()>();
+    std::hint::black_box(never.recv_timeout(time).is_err());
 }
 
 /// Through etcd's own JSON gateway.

@@ -1,7 +1,8 @@
 //! A sandbox cluster of the trials' own, which can die and come back, and the plainest client of it.
 
 use super::kit::PATIENCE;
-use agent_events::sandbox::{LifeOptions, Sandbox, SandboxOptions};
+use agent_events::sandbox::{Faults, LifeOptions, Sandbox, SandboxOptions};
+use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
@@ -43,6 +44,23 @@ impl SandboxCluster {
     pub fn compact(&self) {
         let running = self.running.lock().expect("not poisoned");
         running.as_ref().expect("it runs").0.faults().compact();
+    }
+
+    /// The faults that can be scripted; gone with the sandbox when it is killed.
+    pub fn faults(&self) -> Faults {
+        self.running.lock().expect("not poisoned").as_ref().expect("it runs").0.faults().clone()
+    }
+
+    /// The newest revision.
+    pub fn revision(&self) -> u64 {
+        self.running.lock().expect("not poisoned").as_ref().expect("it runs").0.state().revision()
+    }
+
+    /// uid → resourceVersion of what is there, asked behind the back of every scripted fault.
+    pub fn versions(&self, kind: &str, namespace: &str) -> BTreeMap<String, String> {
+        let running = self.running.lock().expect("not poisoned");
+        let listed = running.as_ref().expect("it runs").0.state().list(kind, namespace).expect("a kind that it serves");
+        listed.objects.iter().map(|o| (o.uid().to_owned(), o.revision().to_string())).collect()
     }
 
     /// Status and body.

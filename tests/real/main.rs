@@ -6,18 +6,28 @@
 // Seeds, counts and skips are for whoever reads the run.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+#[path = "../kit/accounts.rs"]
+mod accounts;
 mod chaos;
 mod checker;
 mod conformance;
+mod control;
 mod end_to_end;
+mod faults;
 mod first_command;
 mod kit;
 mod laptop;
+mod losses;
 mod restart;
 mod resume;
+mod server;
+mod shows;
 
 use libtest_mimic::{Arguments, Trial};
 use std::sync::{Arc, OnceLock};
+
+/// Ends that several trials share, and that the first one starts.
+type Shared = Arc<OnceLock<kit::Parts>>;
 
 /// A trial between its ends.
 type Run = Box<dyn FnOnce(&kit::Parts) + Send>;
@@ -38,18 +48,20 @@ fn main() {
         ("restart", restart::TRIALS),
         ("resume", resume::TRIALS),
         ("chaos", chaos::TRIALS),
+        ("shows", shows::WITHIN_THE_HISTORY),
     ];
     let all = || groups.into_iter().flat_map(|(group, trials)| trials.iter().map(move |trial| (group, *trial)));
-    let (real, laptop): (Arc<OnceLock<kit::Parts>>, Arc<OnceLock<kit::Parts>>) = Default::default();
-    let trial = |ends: &Arc<OnceLock<kit::Parts>>, start: fn() -> kit::Parts, name: String, run: Run| {
-        let ends = ends.clone();
+    let (real, forgetful, laptop): (Shared, Shared, Shared) = Default::default();
+    let broker = kit::broker();
+    let trial = |ends: &Shared, start: fn(kit::Broker) -> kit::Parts, name: String, run: Run| {
+        let (ends, broker) = (ends.clone(), broker.clone());
         Trial::test(name, move || {
-            run(ends.get_or_init(start));
+            run(ends.get_or_init(|| start(broker)));
             Ok(())
         })
     };
     let on_real = |name: String, run: Run| trial(&real, kit::Parts::real, name, run);
-    let on_laptop = |name: String, run: Run| trial(&laptop, kit::Parts::laptop, format!("laptop::{name}"), run);
+    let on_laptop = |name: String, run: Run| trial(&laptop, |_| kit::Parts::laptop(), format!("laptop::{name}"), run);
     let mut trials = Vec::new();
     for (group, (name, wants, run)) in all() {
         let name = format!("{group}::{name}");
@@ -67,18 +79,34 @@ fn main() {
     }
     // The laptop's trials last, and each end's together, as they share what they started.
     trials.sort_by_key(|trial| trial.name().starts_with("laptop::"));
-    trials.extend(first_command::TRIALS.iter().map(|(name, run)| {
-        Trial::test(format!("first_command::{name}"), || {
-            run();
-            Ok(())
-        })
-    }));
+    for (group, more) in [("server", server::TRIALS), ("shows", shows::BEHIND_THE_HISTORY)] {
+        for (name, _, run) in more {
+            let trial = trial(&forgetful, kit::Parts::forgetful, format!("{group}::{name}"), Box::new(run));
+            trials.push(trial.with_ignored_flag(skip(&both)));
+        }
+    }
+    let alone = [
+        ("first_command", first_command::TRIALS.to_vec()),
+        ("faults", faults::trials()),
+        ("control", control::TRIALS.to_vec()),
+        ("shows", shows::POISON.to_vec()),
+    ];
+    for (group, more) in alone {
+        trials.extend(more.into_iter().map(|(name, run)| {
+            Trial::test(format!("{group}::{name}"), move || {
+                run();
+                Ok(())
+            })
+        }));
+    }
+    let names = trials.iter().map(|trial| trial.name().to_owned()).collect();
+    faults::REGISTERED.set(names).expect("only here");
     eprint!("{}", conformance::differences());
     let conclusion = libtest_mimic::run(&arguments, trials);
     if skip(&both) {
         eprintln!("SKIPPED {} trials on real parts: {}", conclusion.num_ignored, both.join("; "));
     }
     // Ends the API servers and the broker: a static would leave that to chance.
-    drop((real, laptop));
+    drop((real, forgetful, laptop, broker));
     conclusion.exit();
 }

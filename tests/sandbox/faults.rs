@@ -16,6 +16,9 @@ crate::trials![
     a_compaction_ends_what_would_resume_from_before,
     the_revision_leaps,
     a_cluster_is_restored_from_a_backup,
+    objects_are_written_wrongly,
+    bodies_are_not_what_they_say,
+    a_watch_lies,
     a_wrong_order_is_refused_with_what_is_known,
 ];
 
@@ -151,6 +154,63 @@ async fn a_cluster_is_restored_from_a_backup() {
     assert_eq!(again.state().revision(), backup + 1);
 }
 
+async fn objects_are_written_wrongly() {
+    let bed = bed().await;
+    for name in ["good", "bad"] {
+        bed.client.post(MAPS, &config_map(name, "1")).await.ok();
+    }
+    bed.client
+        .fault(
+            &json!({"fault": "spoil", "how": "name-number", "resource": "configmaps", "name": "bad", "verb": "list"}),
+        )
+        .await;
+    let list = bed.client.get(MAPS).await.ok();
+    assert_eq!(
+        (&list["items"][0]["metadata"]["name"], &list["items"][1]["metadata"]["name"]),
+        (&json!(7), &json!("good"))
+    );
+    let list = bed.client.get_as(MAPS, "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1").await;
+    assert_eq!(list.names(), ["bad", "good"], "what is wrong does not show where only metadata is asked for");
+    bed.sandbox.faults().clear();
+    bed.client.fault(&json!({"fault": "spoil", "how": "garbled", "times": 1})).await;
+    let list = bed.client.get(MAPS).await;
+    assert!(serde_json::from_str::<serde_json::Value>(&list.text).is_err(), "{}", list.text);
+    assert_eq!(bed.client.get(MAPS).await.names(), ["bad", "good"], "only once");
+}
+
+async fn bodies_are_not_what_they_say() {
+    let bed = bed().await;
+    bed.client.post(MAPS, &config_map("a", "1")).await.ok();
+    let whole = bed.client.get(MAPS).await;
+    bed.client.fault(&json!({"fault": "dribble", "times": 1})).await;
+    assert_eq!(bed.client.get(MAPS).await.text, whole.text, "byte by byte it is the same");
+    bed.client.fault(&json!({"fault": "html", "times": 1})).await;
+    let page = bed.client.get(MAPS).await;
+    assert_eq!((page.code, page.headers["content-type"].as_bytes()), (200, &b"text/html; charset=utf-8"[..]));
+    bed.client.fault(&json!({"fault": "empty", "times": 1})).await;
+    assert_eq!(bed.client.get(MAPS).await.names(), [""; 0]);
+    bed.client.fault(&json!({"fault": "long-versions", "times": 1})).await;
+    let long = bed.client.get(MAPS).await.ok();
+    let version = long["metadata"]["resourceVersion"].as_str().unwrap().to_owned();
+    assert_eq!(version.len(), 40);
+    let mut watch = bed.client.watch(&format!("{MAPS}?watch=true&resourceVersion={version}")).await;
+    bed.client.post(MAPS, &config_map("b", "1")).await.ok();
+    assert_eq!(watch.event().await, "ADDED b", "and it is taken back");
+}
+
+async fn a_watch_lies() {
+    let bed = bed().await;
+    let mut watch = bed.client.watch(&format!("{MAPS}?watch=true&resourceVersion=1")).await;
+    bed.client.fault(&json!({"fault": "ghost", "times": 1})).await;
+    assert_eq!(watch.event().await, "DELETED ghost");
+    bed.client.fault(&json!({"fault": "bookmark-word", "times": 1})).await;
+    let bookmark = watch.next().await.unwrap().unwrap();
+    assert_eq!(bookmark["object"]["metadata"]["resourceVersion"], "latest");
+    bed.client.fault(&json!({"fault": "half-line", "times": 1})).await;
+    let half = watch.next().await;
+    assert!(half.is_err() || half == Ok(None), "no line: {half:?}");
+}
+
 async fn a_wrong_order_is_refused_with_what_is_known() {
     let bed = bed().await;
     let refused = bed.client.post("/sandbox/faults", &json!({"fault": "earthquake"})).await.refused(400, "BadRequest");
@@ -159,6 +219,7 @@ async fn a_wrong_order_is_refused_with_what_is_known() {
         json!({"fault": "delay"}),
         json!({"fault": "refuse", "code": 200}),
         json!({"fault": "stall", "where": "x"}),
+        json!({"fault": "spoil", "how": "thoroughly"}),
         json!([]),
     ] {
         bed.client.post("/sandbox/faults", &order).await.refused(400, "BadRequest");

@@ -1,12 +1,19 @@
-//! The sandbox API server from the outside: over HTTP, by `kubectl`, through its faults, and over its own death.
+//! The sandbox API server from the outside: over HTTP, by `kubectl`, through its faults, and over its own death; and the product
+//! beside it, where a real API server has nothing to add.
 //!
 //! Without `kubectl` on the PATH its walk-through is counted as ignored, with the reason; under CI=true it fails.
 #![allow(clippy::print_stderr, reason = "what is skipped is said aloud")]
 
+#[path = "../kit/accounts.rs"]
+mod accounts;
+mod capture;
+mod credentials;
 mod faults;
+mod front;
 mod kit;
 mod kubectl;
 mod persistence;
+mod product;
 mod protocol;
 
 use libtest_mimic::{Arguments, Trial};
@@ -26,6 +33,8 @@ fn main() {
     trials.extend(protocol::TRIALS.iter().map(|t| trial("protocol", *t)));
     trials.extend(faults::TRIALS.iter().map(|t| trial("faults", *t)));
     trials.extend(persistence::TRIALS.iter().map(|t| trial("persistence", *t)));
+    trials.extend(capture::TRIALS.iter().map(|t| trial("capture", *t)));
+    trials.extend(credentials::TRIALS.iter().map(|t| trial("credentials", *t)));
     let missing = kubectl::missing();
     let skip = missing.is_some() && !testbed::must_not_skip();
     trials.extend(kubectl::TRIALS.iter().map(|t| trial("kubectl", *t).with_ignored_flag(skip)));

@@ -5,6 +5,7 @@ use agent_events::domain::kind::Kind;
 use agent_events::domain::target::Target;
 use agent_events::kubernetes::ApiServer as _;
 use agent_events::kubernetes::client::{Access, Cluster, Mode};
+use agent_events::kubernetes::polite::Uncounted;
 use bytes::Bytes;
 use hyper::Method;
 use serde_json::{Value, json};
@@ -403,7 +404,8 @@ async fn our_own_client_is_at_home_here() {
     let bed = bed().await;
     let access =
         Access { mode: Mode::Kubeconfig, kubeconfig: Some(bed.sandbox.kubeconfig().to_owned()), context: None };
-    let cluster = Cluster::connect(&access).await.expect("its kubeconfig leads to it");
+    let cluster =
+        Cluster::connect(&access, "c", std::sync::Arc::new(Uncounted)).await.expect("its kubeconfig leads to it");
     assert_eq!(cluster.uid().await.expect("it answers"), bed.sandbox.cluster_uid());
     assert!(cluster.version().await.expect("it answers").ends_with("-sandbox"));
     let secrets = Kind::builtin("secrets").expect("known");

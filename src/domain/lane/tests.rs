@@ -152,7 +152,7 @@ fn an_ack_counts_even_when_it_comes_after_the_nack_of_another() {
     assert_eq!(numbers(&again), [0]);
     settle_all(again, &ACKED);
     assert!(kit.lane.is_drained());
-    assert_eq!(kit.lane.usage().stats, Stats { pushed: 3, acked: 3, superseded: 0, nacks: 1 });
+    assert_eq!(kit.lane.usage().stats, Stats { pushed: 3, acked: 3, superseded: 0, nacks: 1, ..Stats::default() });
 }
 
 #[test]

@@ -117,7 +117,7 @@ pub(super) fn invalid_options(field: &str, why: &str) -> Status {
 pub(super) fn revision(parameters: &Parameters) -> Result<Option<u64>, Status> {
     match parameters.text("resourceVersion") {
         "" => Ok(None),
-        text => text.parse().map(Some).map_err(|_| {
+        text => super::altered::shortened(text).parse().map(Some).map_err(|_| {
             let cause = Cause::invalid("resourceVersion", &json!(text), "it is not a number of this API server");
             let mut status = Status::new(400, "BadRequest", format!("Invalid value: {text:?}: {}", cause.message));
             status.details.insert("causes".into(), json!([{"field": cause.field, "message": cause.message}]));

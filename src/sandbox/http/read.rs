@@ -5,6 +5,7 @@ use super::query::{At, Continue, Parameters, Selection, revision};
 use super::represent::{Include, Writer};
 use super::target::Target;
 use super::{Answer, Api, json_answer};
+use crate::sandbox::faults::Fault;
 use crate::sandbox::object::{Encoded, text_at};
 use crate::sandbox::status::Status;
 use axum::http::HeaderMap;
@@ -81,8 +82,17 @@ pub(super) async fn list(api: &Api, target: &Target, headers: &HeaderMap, query:
             Some(token) if status.code == 410 => expired(token),
             _ => status,
         })?;
-    let taken: Vec<&Arc<Encoded>> =
+    let (faults, resource) = (&api.faults, target.kind.qualified.as_str());
+    if let Some(token) = token.as_ref().filter(|t| t.revision().is_some())
+        && faults.takes(Fault::PageGone, "list", resource)
+    {
+        return Err(expired(token));
+    }
+    let mut taken: Vec<&Arc<Encoded>> =
         versions.iter().filter(|v| v.matches(&selection.labels, &selection.fields)).collect();
+    if faults.takes(Fault::Empty, "list", resource) {
+        taken.clear();
+    }
     let page = if limit > 0 { limit.min(taken.len()) } else { taken.len() };
     let mut metadata = Map::new();
     metadata.insert("resourceVersion".into(), revision.to_string().into());
@@ -94,7 +104,11 @@ pub(super) async fn list(api: &Api, target: &Target, headers: &HeaderMap, query:
             metadata.insert("remainingItemCount".into(), (taken.len() - page).into());
         }
     }
-    Ok(json_answer(200, writer.list(metadata, taken[..page].iter().map(|v| &***v))))
+    let spoil = |object: &Encoded, written: &[u8]| {
+        let how = faults.spoils("list", resource, object, writer.is_metadata())?;
+        Some(how.apply(object, written))
+    };
+    Ok(json_answer(200, writer.list(metadata, taken[..page].iter().map(|v| &***v), spoil)))
 }
 
 fn key_of(version: &Encoded) -> String {

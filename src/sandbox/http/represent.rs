@@ -134,8 +134,18 @@ impl Writer {
         }
     }
 
-    /// A collection. `metadata`: of the list.
-    pub fn list<'o>(&self, metadata: Map<String, Value>, objects: impl Iterator<Item = &'o Encoded>) -> Bytes {
+    /// Whether only metadata is asked for.
+    pub fn is_metadata(&self) -> bool {
+        self.form == Form::Metadata
+    }
+
+    /// A collection. `metadata`: of the list; `spoil`: what a scripted fault makes of an item's bytes.
+    pub fn list<'o>(
+        &self,
+        metadata: Map<String, Value>,
+        objects: impl Iterator<Item = &'o Encoded>,
+        spoil: impl Fn(&Encoded, &[u8]) -> Option<Vec<u8>>,
+    ) -> Bytes {
         if self.form == Form::Table {
             return Bytes::from(self.table(metadata.into(), objects.map(|o| self.row(o)).collect(), true));
         }
@@ -151,6 +161,7 @@ impl Writer {
             if i > 0 {
                 json.push(b',');
             }
+            let start = json.len();
             match self.form {
                 Form::Metadata => json.extend_from_slice(&self.partial(object)),
                 // Items of a built-in type carry neither kind nor apiVersion.
@@ -166,6 +177,10 @@ impl Writer {
                     json.extend_from_slice(&object.json[object.body_at..]);
                 }
                 _ => json.extend_from_slice(&self.whole(object)),
+            }
+            if let Some(spoilt) = spoil(object, &json[start..]) {
+                json.truncate(start);
+                json.extend_from_slice(&spoilt);
             }
         }
         json.extend_from_slice(b"]}");

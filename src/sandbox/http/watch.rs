@@ -6,7 +6,7 @@ use super::read;
 use super::represent::Writer;
 use super::target::Target;
 use super::{Answer, Api};
-use crate::sandbox::faults::{Fault, Faults};
+use crate::sandbox::faults::{Fault, Faults, Mark, Spoil, with_metadata};
 use crate::sandbox::object::{Encoded, Object};
 use crate::sandbox::state::{Change, Watch};
 use crate::sandbox::status::Status;
@@ -72,6 +72,7 @@ pub(super) fn open(api: &Api, target: &Target, headers: &HeaderMap, query: &Para
         faults: api.faults.clone(),
         namespace: target.namespace.clone(),
         with_head: true,
+        endless: false,
         ended: None,
         deadline,
         selection,
@@ -92,6 +93,9 @@ fn next_bookmark(deadline: Instant) -> Option<Instant> {
     Some(last.min(now + BOOKMARKS))
 }
 
+/// A line that is not whole.
+const BROKEN_OFF: &[u8] = b"{\"type\":\"MODIFIED\",\"object\":{\"kind\":\"Po";
+
 /// How a stream ends.
 enum End {
     Orderly,
@@ -111,6 +115,7 @@ struct Stream {
     resource: String,
     writer: Writer,
     with_head: bool,
+    endless: bool,
     ended: Option<End>,
 }
 
@@ -129,6 +134,10 @@ impl Stream {
                 }
                 None => {}
             }
+            if self.endless {
+                tokio::task::yield_now().await;
+                return Some(Ok(Bytes::from(vec![b'a'; 64 << 10])));
+            }
             let mut lines = Vec::new();
             match self.faults.on_stream(&self.resource, self.opened) {
                 Some(Fault::Stall) => {
@@ -145,7 +154,19 @@ impl Stream {
                 }
                 Some(Fault::PartialLine) => {
                     self.ended = Some(End::Broken);
-                    return Some(Ok(Bytes::from_static(b"{\"type\":\"MODIFIED\",\"object\":{\"kind\":\"Po")));
+                    return Some(Ok(Bytes::from_static(BROKEN_OFF)));
+                }
+                Some(Fault::HalfLine) => {
+                    self.ended = Some(End::Orderly);
+                    return Some(Ok(Bytes::from_static(BROKEN_OFF)));
+                }
+                Some(Fault::Ghost) => {
+                    line("DELETED", &self.ghost(), &mut lines);
+                    return Some(Ok(lines.into()));
+                }
+                Some(Fault::Bookmark(mark)) => {
+                    line("BOOKMARK", &self.untrue(mark), &mut lines);
+                    return Some(Ok(lines.into()));
                 }
                 Some(_) => {
                     self.ended = Some(End::Broken);
@@ -165,7 +186,7 @@ impl Stream {
             }
             if self.bookmark_at.is_some_and(|at| Instant::now() >= at) {
                 self.bookmark_at = next_bookmark(self.deadline);
-                if !self.faults.drops_bookmarks(&self.resource) {
+                if !self.faults.holds(Fault::NoBookmarks, &self.resource) {
                     line("BOOKMARK", &self.writer.bookmark(self.watch.position(), false), &mut lines);
                     return Some(Ok(lines.into()));
                 }
@@ -192,7 +213,9 @@ impl Stream {
                 return;
             }
         }
-        if let Some(revision) = self.initial_end.take() {
+        if let Some(revision) =
+            self.initial_end.take().filter(|_| !self.faults.holds(Fault::NoInitialEnd, &self.resource))
+        {
             line("BOOKMARK", &self.writer.bookmark(revision, true), lines);
             return;
         }
@@ -234,8 +257,32 @@ impl Stream {
     }
 
     fn write(&mut self, kind: &str, version: &Encoded, lines: &mut Vec<u8>) {
-        line(kind, &self.writer.one(version, self.with_head), lines);
+        let object = self.writer.one(version, self.with_head);
         self.with_head = false;
+        match self.faults.spoils("watch", &self.resource, version, self.writer.is_metadata()) {
+            None => line(kind, &object, lines),
+            Some(Spoil::Twice) => (0..2).for_each(|_| line(kind, &object, lines)),
+            Some(Spoil::Endless) => {
+                line(kind, &object, lines);
+                lines.truncate(lines.len() - 3);
+                self.endless = true;
+            }
+            Some(how) => line(kind, &how.apply(version, &object), lines),
+        }
+    }
+
+    fn ghost(&self) -> Vec<u8> {
+        let namespace = if self.namespace.is_empty() { "default" } else { &self.namespace };
+        let fields = [("name", "ghost"), ("namespace", namespace), ("uid", "00000000-0000-4000-8000-000000000000")];
+        with_metadata(&self.writer.bookmark(self.faults.revision(), false), &fields)
+    }
+
+    fn untrue(&self, mark: Mark) -> Vec<u8> {
+        match mark {
+            Mark::Early => self.writer.bookmark(self.faults.revision(), false),
+            Mark::Backwards => self.writer.bookmark(1, false),
+            Mark::Word => with_metadata(&self.writer.bookmark(1, false), &[("resourceVersion", "latest")]),
+        }
     }
 
     fn end_with(&mut self, status: &Status, lines: &mut Vec<u8>) {

@@ -366,7 +366,7 @@ impl Request<'_> {
         let writer = writer(self.api, self.target, self.headers, self.query)?;
         let mut metadata = Map::new();
         metadata.insert("resourceVersion".into(), self.api.state.revision().to_string().into());
-        Ok(json_answer(200, writer.list(metadata, deleted.iter().map(|o| &**o.encoded()))))
+        Ok(json_answer(200, writer.list(metadata, deleted.iter().map(|o| &**o.encoded()), |_, _| None)))
     }
 }
 

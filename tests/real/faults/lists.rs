@@ -1,0 +1,85 @@
+//! Lists that hang, break, expire between their pages, or are old before their watch begins.
+
+use super::{Scene, Trial};
+use agent_events::sandbox::{Fault, Rule};
+use std::time::Duration;
+
+pub const TRIALS: &[Trial] = &[
+    ("a_list_whose_headers_never_come_is_given_up_and_asked_again", no_headers),
+    ("a_list_whose_body_never_comes_is_given_up_and_asked_again", no_body),
+    ("a_page_of_html_in_the_place_of_a_list_is_refused_and_asked_again", html),
+    ("a_compressed_list_that_nobody_asked_for_is_refused_and_asked_again", gzip),
+    ("a_page_that_expires_between_pages_goes_on_with_the_servers_token", page_gone),
+    ("a_page_that_expires_in_a_diff_infers_no_delete_that_was_none", page_gone_in_a_diff),
+    ("a_list_of_three_minutes_whose_version_is_compacted_when_the_watch_begins_ends_well", slow_list),
+];
+
+/// Thirty objects in pages of ten, not listed yet.
+fn pages(pace: u32) -> Scene {
+    let scene = Scene::unstarted(pace, "configmaps", &["watch.page_size=10"]);
+    scene.create_many(30);
+    scene
+}
+
+fn suffer(fault: Fault, times: u32) {
+    let mut scene = pages(60);
+    scene.fault("list", fault, Some(times));
+    scene.start();
+    scene.spent();
+    scene.some_changes();
+    assert_eq!(scene.gaps(), 0, "a first list is no gap");
+    scene.settle();
+}
+
+fn no_headers() {
+    suffer(Fault::Delay(Duration::from_secs(3600)), 1);
+}
+
+fn no_body() {
+    suffer(Fault::Silent, 1);
+}
+
+fn html() {
+    suffer(Fault::Html, 2);
+}
+
+fn gzip() {
+    suffer(Fault::Gzip, 2);
+}
+
+fn page_gone() {
+    let mut scene = pages(30);
+    scene.fault("list", Fault::PageGone, Some(1));
+    scene.start();
+    scene.spent();
+    scene.some_changes();
+    scene.settle();
+}
+
+fn page_gone_in_a_diff() {
+    let mut scene = pages(30);
+    scene.start();
+    scene.while_cut_off(|scene| {
+        scene.some_changes();
+        scene.delete("m-20");
+        scene.create("a-first");
+        scene.create("z-last");
+        scene.fault("list", Fault::PageGone, Some(1));
+        scene.faults().compact();
+    });
+    scene.spent();
+    scene.some_changes();
+    scene.settle();
+}
+
+fn slow_list() {
+    // Ten pages and more of 16 s each, at this pace, each within its own deadline; then the watch finds its version gone.
+    let mut scene = Scene::unstarted(40, "configmaps", &["watch.page_size=3"]);
+    scene.create_many(30);
+    scene.faults().inject(Rule::new(Fault::Delay(Duration::from_millis(400))).of("configmaps").verb("list"));
+    scene.fault("watch", Fault::Gone, Some(1));
+    scene.start();
+    scene.spent();
+    scene.some_changes();
+    scene.settle();
+}

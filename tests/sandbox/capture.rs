@@ -1,0 +1,265 @@
+//! What can be asked about capture, and that the answers are true: the account, the audit, `verify`, the budget.
+
+use crate::accounts::{accounts, assert_balanced};
+use crate::front::Front;
+use crate::kit::{Bed, MAPS, bed, config_map};
+use crate::product::{Product, eventually, json};
+use agent_events::testing::{self, Mutant};
+use serde_json::json;
+use std::time::Duration;
+
+crate::trials![
+    every_change_is_in_the_account_and_a_lost_one_breaks_it,
+    an_audit_finds_a_lost_record_and_has_it_written_anew,
+    an_audit_of_what_never_rests_finds_nothing,
+    verify_is_equal_or_names_what_differs,
+    a_calm_process_keeps_to_the_budget_that_check_prints,
+    gaps_are_answered_from_their_topic,
+];
+
+const A_MINUTE: Duration = Duration::from_secs(60);
+
+async fn create(bed: &Bed, name: &str) -> String {
+    let made = bed.client.post(MAPS, &config_map(name, "v")).await.ok();
+    made["metadata"]["resourceVersion"].as_str().expect("a version").to_owned()
+}
+
+async fn touch(bed: &Bed, name: &str, value: &str) -> String {
+    let patch = json!({"metadata": {"labels": {"value": value}}});
+    let made = bed.client.patch(&format!("{MAPS}/{name}"), "application/merge-patch+json", &patch).await.ok();
+    made["metadata"]["resourceVersion"].as_str().expect("a version").to_owned()
+}
+
+async fn every_change_is_in_the_account_and_a_lost_one_breaks_it() {
+    let bed = bed().await;
+    for i in 0..20 {
+        create(&bed, &format!("early-{i}")).await;
+    }
+    let mut product = Product::of(&bed, &[]);
+    for i in 0..20 {
+        create(&bed, &format!("late-{i}")).await;
+        touch(&bed, &format!("early-{i}"), "w").await;
+        bed.client.delete(&format!("{MAPS}/late-{i}")).await.ok();
+    }
+    // A list in the middle, and deletes that nobody reported.
+    bed.client.fault(&json!({"fault": "stall", "resource": "configmaps"})).await;
+    for i in 0..5 {
+        bed.client.delete(&format!("{MAPS}/early-{i}")).await.ok();
+    }
+    bed.client.fault(&json!({"fault": "gone", "resource": "configmaps", "times": 1})).await;
+    bed.client.delete("/sandbox/faults").await;
+    bed.client.fault(&json!({"fault": "gone", "resource": "configmaps", "times": 1})).await;
+    let last = create(&bed, "last").await;
+    eventually("the last change is in the state", A_MINUTE, async || {
+        (product.version("last").await.as_ref() == Some(&last)).then_some(())
+    })
+    .await;
+    let account = eventually("nothing is in flight", A_MINUTE, async || {
+        let account = assert_balanced(&product.metrics().await);
+        (account.in_flight == 0).then_some(account)
+    })
+    .await;
+    assert!(account.received >= 80 && account.published >= 80, "{account:?}");
+    testing::set(Some(Mutant::LoseOneReport));
+    create(&bed, "lost").await;
+    let broken = eventually("the mutant has struck", A_MINUTE, async || {
+        let accounts = accounts(&product.metrics().await);
+        let (came, became) = accounts["configmaps"].sides();
+        (came != became).then_some((came, became))
+    })
+    .await;
+    assert_eq!(broken.0, broken.1 + 1, "one change is in no account");
+    product.cooked = true;
+    product.end().await;
+}
+
+/// Changes something every now and then, so that the watermark of a kind moves without waiting for bookmarks.
+async fn keep_alive<T>(bed: &Bed, until: impl Future<Output = T>) -> T {
+    create(bed, "clock").await;
+    let tick = async {
+        for i in 0.. {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            touch(bed, "clock", &format!("t{i}")).await;
+        }
+    };
+    tokio::select! {
+        found = until => found,
+        () = tick => unreachable!("it ticks for ever"),
+    }
+}
+
+async fn an_audit_finds_a_lost_record_and_has_it_written_anew() {
+    let bed = bed().await;
+    create(&bed, "changed").await;
+    create(&bed, "deleted").await;
+    let mut product = Product::of(&bed, &["watch.audit_interval=\"2s\"", "watch.poll_interval=\"500ms\""]);
+    let found = "agent_events_audit_differences_total{kind=\"configmaps\"}";
+    // One at a time: the mutant takes the next report, whatever it is about.
+    testing::set(Some(Mutant::LoseOneReport));
+    let created = create(&bed, "created").await;
+    lose_is_over().await;
+    testing::set(Some(Mutant::LoseOneReport));
+    let changed = touch(&bed, "changed", "w").await;
+    lose_is_over().await;
+    testing::set(Some(Mutant::LoseOneReport));
+    bed.client.delete(&format!("{MAPS}/deleted")).await.ok();
+    lose_is_over().await;
+    assert_eq!(product.version("created").await, None);
+    keep_alive(&bed, async {
+        eventually("all three are as the API server has them", A_MINUTE, async || {
+            let now =
+                (product.version("created").await, product.version("changed").await, product.version("deleted").await);
+            (now == (Some(created.clone()), Some(changed.clone()), None)).then_some(())
+        })
+        .await;
+        eventually("an audit finds nothing any more", A_MINUTE, async || {
+            let pipeline = product.api.get("/api/v1/pipeline").await.json();
+            (pipeline["watchers"][0]["audit"]["result"] == "equal").then_some(())
+        })
+        .await;
+    })
+    .await;
+    assert!(product.metric(found).await >= 3.0, "{}", product.metrics().await);
+    product.cooked = true;
+    product.end().await;
+}
+
+async fn lose_is_over() {
+    eventually("a report is lost", A_MINUTE, async || (!testing::is_on(Mutant::LoseOneReport)).then_some(())).await;
+}
+
+async fn an_audit_of_what_never_rests_finds_nothing() {
+    let bed = bed().await;
+    let product = Product::of(&bed, &["watch.audit_interval=\"1s\"", "watch.poll_interval=\"200ms\""]);
+    let storm = async {
+        for i in 0.. {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            let name = format!("m{}", i % 7);
+            if i % 3 == 2 {
+                bed.client.delete(&format!("{MAPS}/{name}")).await;
+            } else if bed.client.post(MAPS, &config_map(&name, "v")).await.code == 409 {
+                touch(&bed, &name, &format!("t{i}")).await;
+            }
+        }
+    };
+    let audits = "agent_events_audits_total{kind=\"configmaps\",result=\"equal\"}";
+    let audited =
+        eventually("audits were made", A_MINUTE, async || (product.metric(audits).await >= 4.0).then_some(()));
+    tokio::select! {
+        () = audited => {}
+        () = storm => {}
+    }
+    let metrics = product.metrics().await;
+    assert!(!metrics.contains("agent_events_audit_differences_total{"), "{metrics}");
+    assert!(!metrics.contains("result=\"different\""), "{metrics}");
+    product.end().await;
+}
+
+async fn verify_is_equal_or_names_what_differs() {
+    let bed = bed().await;
+    create(&bed, "here").await;
+    let mut product = Product::of(&bed, &["watch.secrets.enabled=true"]);
+    let verdict = product.command(&["verify", "-o", "json"], true);
+    assert_eq!((verdict.status.code(), &json(&verdict)["equal"]), (Some(0), &json!(true)), "{verdict:?}");
+    testing::set(Some(Mutant::LoseOneReport));
+    let version = create(&bed, "lost").await;
+    lose_is_over().await;
+    let verdict = product.command(&["verify", "--kind", "cm", "-n", "default", "--wait", "2s", "-o", "json"], true);
+    assert_eq!(verdict.status.code(), Some(1), "{verdict:?}");
+    let differences = json(&verdict)["kinds"][0]["differences"].clone();
+    assert_eq!(differences.as_array().map(Vec::len), Some(1), "{differences}");
+    let found = &differences[0];
+    assert_eq!(
+        (&found["name"], &found["what"], &found["log"]),
+        (&json!("lost"), &json!("missing in log"), &json!(null))
+    );
+    assert_eq!(found["server"]["rv"], version);
+    let table = product.command(&["verify", "--kind", "cm", "--wait", "1s"], true);
+    let table = String::from_utf8_lossy(&table.stdout).into_owned();
+    assert!(table.contains("1 differ") && table.contains("default/lost"), "{table}");
+    for (arguments, code, says) in [
+        (&["verify", "--kind", "events"][..], 2, "nothing to compare"),
+        (&["verify", "--kind", "pods"], 1, "not watched"),
+    ] {
+        let refused = product.command(arguments, true);
+        let text = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(refused.status.code() == Some(code) && text.contains(says), "{arguments:?}: {refused:?}");
+    }
+    // The log has an owner, whom nobody named.
+    let refused = product.command(&["verify", "--server", "http://127.0.0.1:1"], false);
+    assert_eq!(refused.status.code(), Some(69), "{refused:?}");
+    // Without the process the log itself is folded, and says the same.
+    product.cooked = true;
+    assert_eq!(product.running.shutdown(), 0);
+    let verdict = product.command(&["verify", "--kind", "cm", "-o", "json"], false);
+    assert_eq!(
+        (verdict.status.code(), &json(&verdict)["kinds"][0]["differences"]),
+        (Some(1), &differences),
+        "{verdict:?}"
+    );
+    let verdict = product.command(&["verify", "--kind", "secrets"], false);
+    assert_eq!(verdict.status.code(), Some(0), "{verdict:?}");
+    bed.sandbox.stop().await;
+    let away = product.command(&["verify"], false);
+    assert_eq!(away.status.code(), Some(69), "{away:?}");
+}
+
+async fn a_calm_process_keeps_to_the_budget_that_check_prints() {
+    let bed = bed().await;
+    let front = Front::start(bed.sandbox.url(), bed.dir.path());
+    let fast = ["watch.audit_interval=\"2s\"", "watch.poll_interval=\"500ms\"", "watch.pods.enabled=true"];
+    let product = Product::at(&front.kubeconfig(), &fast);
+    let check = json(&product.command(&["check", "-o", "json"], true));
+    let line = check["checks"].as_array().expect("checks").iter().find(|line| line["check"] == "request budget");
+    let detail = line.unwrap_or_else(|| panic!("{check:#}"))["detail"].as_str().expect("text").to_owned();
+    let an_hour: f64 = detail.split_whitespace().find_map(|word| word.parse().ok()).expect(&detail);
+    let seconds = 20;
+    let before = front.requests();
+    tokio::time::sleep(Duration::from_secs(seconds)).await;
+    let asked = (front.requests() - before) as f64;
+    let allowed = an_hour * seconds as f64 / 3600.0;
+    assert!(asked <= allowed, "{asked} requests in {seconds} s, {allowed:.0} are in the budget: {detail}");
+    assert!(asked > allowed / 4.0, "the budget is no more than four times what is asked: {asked} of {allowed:.0}");
+    let agent = front.head("user-agent").expect("every request says who asks");
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(agent, format!("agent-events/{version} (linux; +trial)"));
+    let counted = product.metrics().await;
+    assert!(counted.contains("agent_events_api_requests_total{verb=\"list\",code=\"200\"}"), "{counted}");
+    product.end().await;
+}
+
+async fn gaps_are_answered_from_their_topic() {
+    let bed = bed().await;
+    let product = Product::of(&bed, &[]);
+    let none = product.api.get("/api/v1/gaps").await.json();
+    assert_eq!(none, json!({"items": []}));
+    for wrong in ["since=yesterday", "limit=x", "kinds=pods"] {
+        assert_eq!(product.api.get(&format!("/api/v1/gaps?{wrong}")).await.code, 400, "{wrong}");
+    }
+    // The history that a watch would go on from is gone: what was coalesced is declared.
+    bed.client.fault(&json!({"fault": "gone", "resource": "configmaps", "times": 1})).await;
+    let gaps = eventually("the gap is in its topic", A_MINUTE, async || {
+        let gaps = product.api.get("/api/v1/gaps?kind=configmaps&since=10m&limit=5").await.json();
+        (gaps["items"][0]["reason"] == "expired").then_some(gaps)
+    })
+    .await;
+    assert_eq!((&gaps["items"][0]["cluster"], &gaps["items"][0]["scope"]), (&json!("trial"), &json!(null)), "{gaps}");
+    let gaps = gaps["items"].as_array().map_or(0, Vec::len);
+    assert_eq!(product.metric("agent_events_gaps_total{kind=\"configmaps\",reason=\"expired\"}").await, gaps as f64);
+    let pipeline = product.api.get("/api/v1/pipeline").await.json();
+    assert_eq!((&pipeline["gaps"], &pipeline["watchers"][0]["lastGap"]["reason"]), (&json!(gaps), &json!("expired")));
+    assert_eq!(product.api.get("/api/v1/gaps?kind=pods").await.json(), json!({"items": []}));
+    let table = product.command(&["gaps", "--kind", "cm", "--since", "10m"], true);
+    let table = String::from_utf8_lossy(&table.stdout).into_owned();
+    assert!(table.starts_with("SEEN") && table.contains("expired"), "{table}");
+    // They last: the next process finds them, and counts none as its own.
+    let data = product.end().await;
+    let again = Product::of(&bed, &[&format!("data_dir={:?}", data.path().display().to_string())]);
+    eventually("the gap is found again", A_MINUTE, async || {
+        let gaps = again.api.get("/api/v1/gaps").await.json();
+        (gaps["items"][0]["reason"] == "expired").then_some(())
+    })
+    .await;
+    assert_eq!(again.metric("agent_events_gaps_total").await, 0.0);
+    again.end().await;
+}
