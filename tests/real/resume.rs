@@ -64,6 +64,7 @@ fn within_the_window(parts: &Parts) {
     let sets = ["watch.namespaces.window=true", "store.save_interval=\"1s\""];
     let mut process = parts.process("window", &sets);
     process.await_ready();
+    assert_ne!(lists(&process), [""; 0], "without a checkpoint there is");
     for n in 0..120 {
         create(parts, "window", n);
     }
