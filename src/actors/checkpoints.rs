@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// One owner of a checkpoint and its source.
 struct Slot {
+    owner: String,
     /// The checkpoint as it would be written now; `None` before there is a watermark.
     current: Box<dyn Fn() -> Option<Checkpoint> + Send + Sync>,
     written: Mutex<Written>,
@@ -46,10 +47,12 @@ impl Checkpoints {
         Arc::new(Self { topic, writer_epoch, slots: Mutex::new(Vec::new()) })
     }
 
-    /// Adds an owner.
-    pub fn add(&self, current: impl Fn() -> Option<Checkpoint> + Send + Sync + 'static) {
-        let slot = Slot { current: Box::new(current), written: Mutex::default() };
-        self.slots.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::new(slot));
+    /// Sets where an owner's checkpoints come from, in the place of what was set for it before.
+    pub fn set(&self, owner: &str, current: impl Fn() -> Option<Checkpoint> + Send + Sync + 'static) {
+        let slot = Slot { owner: owner.to_owned(), current: Box::new(current), written: Mutex::default() };
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        slots.retain(|other| other.owner != owner);
+        slots.push(Arc::new(slot));
     }
 
     /// The newest checkpoint of an owner that the log acked in this life.

@@ -3,10 +3,13 @@
 
 pub mod auditor;
 pub mod checkpoints;
+pub mod following;
 pub mod gaps;
+pub mod gone;
+pub mod kinds;
 pub mod overlay;
 pub mod publisher;
-mod pump;
+pub mod pump;
 pub mod query;
 pub mod restore;
 pub mod rt;

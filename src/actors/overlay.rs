@@ -28,6 +28,11 @@ impl Overlay {
         Self { limit, bytes: 0, versions: HashMap::new(), order: VecDeque::new() }
     }
 
+    /// Gives it another bound; what is above it goes with the next versions.
+    pub fn set_limit(&mut self, limit: usize) {
+        self.limit = limit;
+    }
+
     /// Takes versions, newest last.
     pub fn extend(&mut self, versions: Vec<Redacted<Object>>) {
         for version in versions {

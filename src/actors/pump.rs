@@ -79,7 +79,7 @@ pub(super) fn listen<A: Pumping>(actor: &mut A, ctx: &mut Context<A>) {
 }
 
 /// Waits until everything in the lane is acked, or the deadline; says how many records are left.
-pub(super) async fn drained<P: Clone + Send + 'static>(lane: Arc<Lane<P>>, deadline: Instant) -> Drained {
+pub async fn drained<P: Clone + Send + 'static>(lane: Arc<Lane<P>>, deadline: Instant) -> Drained {
     // Looks again every few milliseconds: the lane's bell belongs to the pump.
     let mut look = tokio::time::interval(Duration::from_millis(5));
     while !lane.is_drained() && Instant::now() < deadline {

@@ -6,6 +6,7 @@
 //! The positions live in the store, so a new life goes on where the last one stopped, in the middle of a batch if need be.
 
 use super::checkpoints::Checkpoints;
+use super::following::{Follow, Following};
 use super::rt::{self, Context, Worker};
 use super::watcher::{Repair, Watcher};
 use crate::domain::index::Name;
@@ -19,17 +20,17 @@ use crate::observe::clock;
 use crate::observe::metrics::{FoldResult, Metrics};
 use crate::store::{Loaded, SavedFold, Store, Written};
 use actix::prelude::{
-    ActorContext as _, ActorFutureExt as _, Addr, AsyncContext as _, ResponseActFuture, StreamHandler, WrapFuture as _,
+    ActorContext as _, ActorFutureExt as _, Addr, AsyncContext as _, Handler, ResponseActFuture, StreamHandler,
+    WrapFuture as _,
 };
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// A watcher's address, and what it covers.
-pub type WatcherAddress = (Target, Addr<Watcher>);
+/// The watchers' addresses, and what each covers.
+pub type Watchers = Arc<Mutex<Vec<(Target, Addr<Watcher>)>>>;
 
 /// What the wiring lends.
 #[derive(Clone)]
@@ -38,15 +39,13 @@ pub struct Lent {
     pub log: Arc<dyn Log>,
     /// The store.
     pub store: Arc<Store>,
-    /// What to read: topic and partition, with where to begin when the store has no position for it. Each carries our
-    /// writer marker: when all of them have been read, what earlier writers wrote is complete.
-    pub partitions: Arc<Vec<(Arc<str>, i32, Start)>>,
+    /// What to read. Each partition carries our writer marker: when those of a cohort have been read, what earlier writers
+    /// wrote there is complete.
+    pub following: Arc<Following>,
     /// Our epoch.
     pub writer_epoch: u64,
-    /// Set once our own markers have been read in every partition.
-    pub folded: watch::Sender<bool>,
     /// Where repairs go; filled when the watchers are wired.
-    pub watchers: Arc<OnceLock<Vec<WatcherAddress>>>,
+    pub watchers: Watchers,
     /// Told when a writer with a higher epoch has taken over.
     pub superseded: Arc<dyn Fn(u64) + Send + Sync>,
     /// Where the fold is saved, if it is.
@@ -72,6 +71,8 @@ pub struct SharedState {
     lent: Lent,
     /// Keeps the engine's side of the read alive.
     reading: Option<Box<dyn Send + Sync>>,
+    /// Reads that were given up for one of more partitions and have not said yet that they ended.
+    replaced: u32,
     draining: bool,
 }
 
@@ -87,14 +88,15 @@ const OVERTAKEN: Duration = Duration::from_secs(5);
 impl SharedState {
     /// A fold at the beginning of its life.
     pub fn new(lent: Lent) -> Self {
-        Self { lent, reading: None, draining: false }
+        Self { lent, reading: None, replaced: 0, draining: false }
     }
 
     fn read(&mut self, ctx: &mut Context<Self>) {
         let positions = self.lent.store.positions();
-        let from = self.lent.partitions.iter().map(|(topic, partition, start)| {
-            let known = positions.iter().find(|p| p.topic == *topic && p.partition == *partition);
-            (topic.clone(), *partition, known.map_or(*start, |p| Start::Offset(p.next)))
+        let known: HashMap<_, i64> = positions.iter().map(|p| ((&*p.topic, p.partition), p.next)).collect();
+        let from = self.lent.following.partitions().into_iter().map(|(topic, partition, start)| {
+            let start = known.get(&(&*topic, partition)).map_or(start, |next| Start::Offset(*next));
+            (topic, partition, start)
         });
         match self.lent.log.read(from.collect()) {
             Ok(Reader { batches, guard }) => {
@@ -169,7 +171,10 @@ impl SharedState {
 
     /// Forgets who died before what is durable of their watcher: no resume can bring them back.
     fn forget_dead(&self) {
-        let Some(watchers) = self.lent.watchers.get().filter(|_| self.lent.saved.is_some()) else { return };
+        if self.lent.saved.is_none() {
+            return;
+        }
+        let watchers = self.lent.watchers.lock().unwrap_or_else(PoisonError::into_inner);
         let durable: Vec<_> = watchers
             .iter()
             .filter_map(|(target, _)| {
@@ -199,7 +204,10 @@ impl SharedState {
 
     fn repair(&self, shadowed: Vec<(Kind, Name)>) {
         // Before the fold is complete nobody listens: the watchers take the shadowed keys over with the rest.
-        let (true, Some(watchers)) = (*self.lent.folded.borrow(), self.lent.watchers.get()) else { return };
+        if shadowed.is_empty() || !self.is_folded() {
+            return;
+        }
+        let watchers = self.lent.watchers.lock().unwrap_or_else(PoisonError::into_inner);
         for (kind, at) in shadowed {
             tracing::warn!(%kind, namespace = %at.namespace, name = %at.name, "a dead writer's record stands behind ours; writing again");
             if let Some((_, watcher)) = watchers.iter().find(|(target, _)| target.kind == kind && target.covers(&at)) {
@@ -208,21 +216,30 @@ impl SharedState {
         }
     }
 
+    /// Whether what stood in the log when the process started is complete.
+    fn is_folded(&self) -> bool {
+        self.lent.board.folded.load(Ordering::Acquire)
+    }
+
     fn look_for_markers(&self) {
-        if *self.lent.folded.borrow() {
+        let waiting = self.lent.following.unfolded();
+        if waiting.is_empty() {
             return;
         }
         let positions = self.lent.store.positions();
         let marked = positions.iter().filter(|p| p.epoch >= self.lent.writer_epoch);
         let marked: HashSet<(&str, i32)> = marked.map(|p| (&*p.topic, p.partition)).collect();
-        if self.lent.partitions.iter().all(|(topic, partition, _)| marked.contains(&(&**topic, *partition))) {
-            for kind in self.lent.store.kinds() {
-                self.lent.store.complete(&kind);
+        for cohort in waiting {
+            let mut partitions = cohort.partitions.iter();
+            if partitions.all(|(topic, partition, _)| marked.contains(&(&**topic, *partition))) {
+                cohort.kinds.iter().for_each(|kind| self.lent.store.complete(kind));
+                if cohort.is_first {
+                    tracing::info!("the fold is complete");
+                    self.lent.board.folded.store(true, Ordering::Release);
+                    self.lent.board.set_state("running");
+                }
+                cohort.folded.send_replace(true);
             }
-            tracing::info!("the fold is complete");
-            self.lent.board.folded.store(true, Ordering::Release);
-            self.lent.board.set_state("running");
-            self.lent.folded.send_replace(true);
         }
     }
 }
@@ -268,7 +285,7 @@ impl StreamHandler<ReadBatch> for SharedState {
             self.lent.metrics.fold_records.get_or_create(&FoldResult { result: result.into() }).inc_by(n as u64);
         }
         let oldest = batch.records.iter().map(|record| record.timestamp_ms).filter(|at| *at >= 0).min();
-        let age = oldest.filter(|_| *self.lent.folded.borrow()).map(|at| clock::wall_ms() - at);
+        let age = oldest.filter(|_| self.is_folded()).map(|at| clock::wall_ms() - at);
         self.lent.board.fold.folded(batch.records.len() as u64, age);
         if applied.foreign > 0 {
             tracing::warn!(records = applied.foreign, "records on our topics that are not ours are skipped");
@@ -284,8 +301,26 @@ impl StreamHandler<ReadBatch> for SharedState {
     }
 
     fn finished(&mut self, ctx: &mut Context<Self>) {
-        if !self.draining {
+        if self.replaced > 0 {
+            self.replaced -= 1;
+        } else if !self.draining {
             ctx.stop();
+        }
+    }
+}
+
+/// There is more to read: from where the store stands, all of it anew. What the given-up read still brings is applied, or
+/// skipped as applied before.
+impl Handler<Follow> for SharedState {
+    type Result = ();
+
+    fn handle(&mut self, _: Follow, ctx: &mut Context<Self>) {
+        // Without a read under way one is due already.
+        if self.reading.take().is_some() && !self.draining {
+            self.replaced += 1;
+            // A kind that appeared may have been here in an earlier life.
+            self.begin(ctx);
+            self.look_for_markers();
         }
     }
 }

@@ -3,6 +3,7 @@
 //! At least once: its position moves only behind what its lane has acked, and the ids are the same whenever a happening is
 //! derived again, so readers drop repeats by id.
 
+use super::following::{Follow, Following};
 use super::publisher::Publisher;
 use super::pump::{self, Pump, Pumping};
 use super::rt::{self, Context, Worker};
@@ -15,7 +16,7 @@ use crate::messages::life::Drained;
 use crate::observe::board::Board;
 use crate::observe::clock;
 use actix::prelude::{
-    ActorContext as _, ActorFutureExt as _, Addr, AsyncContext as _, ResponseActFuture, WrapFuture as _,
+    ActorContext as _, ActorFutureExt as _, Addr, AsyncContext as _, Handler, ResponseActFuture, WrapFuture as _,
 };
 use bytes::Bytes;
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -32,7 +33,7 @@ pub struct Lent {
     /// The log.
     pub log: Arc<dyn Log>,
     /// What to read.
-    pub partitions: Vec<(Arc<str>, i32)>,
+    pub following: Arc<Following>,
     /// Everything up to here is in the lane. Starts at the checkpoint.
     pub positions: Mutex<Positions>,
     /// Its lane into `event-stream`.
@@ -56,6 +57,8 @@ pub struct StreamProcessor {
     lent: Arc<Lent>,
     pump: Pump<Arc<Positions>>,
     reading: Option<Reading>,
+    /// Reads begun in this life: what an earlier one still brings is not taken.
+    reads: u64,
     /// Read and not yet told, because the lane is full. No more is pulled while it is long.
     backlog: VecDeque<InRecord>,
     /// Bytes of its keys and values.
@@ -93,6 +96,7 @@ impl StreamProcessor {
             lent,
             pump,
             reading: None,
+            reads: 0,
             backlog: VecDeque::new(),
             backlog_bytes: 0,
             epochs: HashMap::new(),
@@ -105,8 +109,13 @@ impl StreamProcessor {
             let positions = self.lent.positions.lock().unwrap_or_else(PoisonError::into_inner);
             let known = |topic: &str, partition: i32| positions.get(topic)?.get(&partition).copied();
             let start = |topic: &Arc<str>, p: i32| known(topic, p).map_or(Start::Beginning, Start::Offset);
-            self.lent.partitions.iter().map(|(topic, p)| (topic.clone(), *p, start(topic, *p))).collect()
+            let partitions = self.lent.following.partitions().into_iter();
+            partitions
+                .map(|(topic, p, _)| (start(&topic, p), topic, p))
+                .map(|(from, topic, p)| (topic, p, from))
+                .collect()
         };
+        self.reads += 1;
         match self.lent.log.read(from) {
             Ok(Reader { batches, guard }) => {
                 self.lent.board.degrade("stream", None);
@@ -128,9 +137,10 @@ impl StreamProcessor {
             return;
         }
         let Some(mut batches) = self.reading.as_mut().and_then(|r| r.batches.take()) else { return };
+        let read = self.reads;
         let pulled = async move { (batches.recv().await, batches) }.into_actor(self);
-        ctx.spawn(pulled.map(|(batch, batches), this, ctx| {
-            let Some(reading) = this.reading.as_mut() else { return };
+        ctx.spawn(pulled.map(move |(batch, batches), this, ctx| {
+            let Some(reading) = this.reading.as_mut().filter(|_| this.reads == read) else { return };
             reading.batches = Some(batches);
             match batch {
                 Some(batch) => {
@@ -210,6 +220,20 @@ impl Pumping for StreamProcessor {
             self.pull(ctx);
         }
         pump::hand_over(self, ctx);
+    }
+}
+
+/// There is more to read: from what is told, all of it anew.
+impl Handler<Follow> for StreamProcessor {
+    type Result = ();
+
+    fn handle(&mut self, _: Follow, ctx: &mut Context<Self>) {
+        // Without a read under way one is due already.
+        if self.reading.take().is_some() && !self.draining {
+            self.backlog.clear();
+            self.backlog_bytes = 0;
+            self.read(ctx);
+        }
     }
 }
 

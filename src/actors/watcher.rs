@@ -123,6 +123,22 @@ impl Watcher {
         }
     }
 
+    /// What it is lent.
+    pub(super) fn lent(&self) -> &Lent {
+        &self.lent
+    }
+
+    /// From here on nothing more is read; what was reported is still handed over.
+    pub(super) fn stop_reading(&mut self) {
+        self.draining = true;
+        self.reader = None;
+    }
+
+    /// Hands over what is due.
+    pub(super) fn hand_over(&mut self, ctx: &mut Context<Self>) {
+        pump::hand_over(self, ctx);
+    }
+
     fn env(&self) -> Env {
         Env { now: self.began.elapsed() * clock::pace(), wall_ms: clock::wall_ms(), chance: rand::random() }
     }
@@ -297,7 +313,40 @@ impl Watcher {
                     metrics.undecodable.get_or_create(&KindLabel { kind: kind.clone() }).inc();
                     tracing::warn!(watcher = self.lent.target.id(), what, "the API server sent something unreadable");
                 }
-                Notice::Gap(_) | Notice::QuietRelist | Notice::Lie(_) | Notice::Rewound(_) | Notice::Backlog(_) => {}
+                // Counted by whoever reads its lasting copy: what counts is what is durable.
+                Notice::Gap(reason) => {
+                    tracing::warn!(
+                        watcher = self.lent.target.id(),
+                        reason,
+                        "changes may have been coalesced: a gap is declared"
+                    );
+                }
+                Notice::QuietRelist => {
+                    metrics.quiet_relists.get_or_create(&KindLabel { kind: kind.clone() }).inc();
+                }
+                Notice::Lie(what) => {
+                    metrics.lies.get_or_create(&KindReason { kind: kind.clone(), reason: what.into() }).inc();
+                    tracing::warn!(
+                        watcher = self.lent.target.id(),
+                        what,
+                        "the API server said what cannot be true; it was not obeyed"
+                    );
+                }
+                Notice::Rewound(history_epoch) => {
+                    tracing::warn!(
+                        watcher = self.lent.target.id(),
+                        history_epoch,
+                        "the cluster's own history went back"
+                    );
+                }
+                Notice::Backlog(bytes) => {
+                    metrics.backlogs.get_or_create(&KindLabel { kind: kind.clone() }).inc();
+                    tracing::info!(
+                        watcher = self.lent.target.id(),
+                        bytes,
+                        "the log is slower than the API server; its connection was given up for now"
+                    );
+                }
                 Notice::Stubbed(reason) => {
                     metrics.stubs.get_or_create(&KindReason { kind: kind.clone(), reason: reason.into() }).inc();
                 }
@@ -359,12 +408,13 @@ impl Worker for Watcher {
                 this.begin(ctx);
             }
         }));
+        // What the lane holds already goes first: our own markers, of a kind that has appeared; what an earlier life left.
+        self.turn(ctx);
     }
 
     /// Stops reading; what was reported is sent and waited for until it is acked.
     fn drain(&mut self, deadline: Instant, ctx: &mut Context<Self>) -> ResponseActFuture<Self, Drained> {
-        self.draining = true;
-        self.reader = None;
+        self.stop_reading();
         pump::hand_over(self, ctx);
         Box::pin(pump::drained(self.lent.lane.clone(), deadline).into_actor(self))
     }
@@ -439,8 +489,8 @@ mod mutants {
 }
 
 /// Old versions: still in the overlay, or folded into the store.
-struct AtHand<'a> {
-    lent: &'a Lent,
+pub(super) struct AtHand<'a> {
+    pub(super) lent: &'a Lent,
 }
 
 impl Before for AtHand<'_> {

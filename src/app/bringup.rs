@@ -4,14 +4,17 @@
 use super::ends::{self, Ends, Source};
 use super::farewell::Leaving;
 use super::traffic::ApiTraffic;
-use super::{Shared, StartError};
+use super::{Shared, StartError, kinds};
 use crate::actors::publisher::ProducerSlot;
 use crate::domain::ack::{AckSink, AckToken, Outcome};
 use crate::domain::checkpoint::{self, Memory, Mismatch, writer_marker};
+use crate::domain::kind::Kind;
 use crate::domain::record::OutRecord;
+use crate::domain::roster::Roster;
 use crate::domain::topic::{self, TopicSpec};
 use crate::kubernetes::client::ClusterError;
 use crate::log::{Log, LogError, SendError, topics};
+use crate::observe::board::ParkedKind;
 use crate::observe::clock;
 use crate::sandbox::Sandbox;
 use crate::settings::{ClusterMode, Settings, TopicCreation};
@@ -26,6 +29,10 @@ pub(super) struct Up {
     pub ends: Ends,
     pub producer: Arc<ProducerSlot>,
     pub topics: Vec<TopicSpec>,
+    /// What is watched from the start.
+    pub kinds: Vec<Kind>,
+    /// What is named and is not.
+    pub parked: Vec<ParkedKind>,
     pub memory: Memory,
     pub writer_epoch: u64,
     /// Kinds that the settings name no more.
@@ -65,8 +72,12 @@ pub(super) async fn bring_up(settings: &Settings, source: Source, shared: &Share
         .board
         .set_ends(&format!("{name} ({})", ends.cluster_uid), &format!("{} {}", ends.log.engine(), ends.log.location()));
     drop(shared.log.set(ends.log.clone()));
-    let mut topics = ends::topic_specs(settings);
-    drop(shared.topics.set(topics.clone()));
+    let (mut kinds, parked) = resolve(settings, shared, &ends).await?;
+    let mut topics = settings.topics.specs(&kinds);
+    prepare_topics(settings, shared, &*ends.log, &topics).await?;
+    kinds.extend(gone_meanwhile(settings, shared, &ends, &kinds).await?);
+    topics = settings.topics.specs(&kinds);
+    shared.topics.set(topics.clone());
     let drift = prepare_topics(settings, shared, &*ends.log, &topics).await?;
     honour_lower_limits(&mut topics, &drift);
     let producer = ProducerSlot::new(ends.log.clone());
@@ -74,7 +85,7 @@ pub(super) async fn bring_up(settings: &Settings, source: Source, shared: &Share
     let leaving = drop_owners(settings, shared, &memory, &producer, writer_epoch).await?;
     shared.board.writer_epoch.store(writer_epoch, Ordering::Relaxed);
     shared.board.set_state("folding");
-    Ok(Up { ends, producer, topics, memory, writer_epoch, leaving, sandbox })
+    Ok(Up { ends, producer, topics, kinds, parked, memory, writer_epoch, leaving, sandbox })
 }
 
 /// Tries until it works or cannot work, and shows on the board what is away.
@@ -147,6 +158,81 @@ async fn connect_cluster(
     Ok((Arc::new(cluster), uid))
 }
 
+/// The kinds to watch, and those that are named and not served: they hold nothing up.
+async fn resolve(
+    settings: &Settings,
+    shared: &Shared,
+    ends: &Ends,
+) -> Result<(Vec<Kind>, Vec<ParkedKind>), StartError> {
+    if !settings.watch.needs_discovery() {
+        return Ok((settings.watch.captured(), Vec::new()));
+    }
+    retrying(shared, "discovery", || async {
+        let found = kinds::find(settings, &*ends.api).await.map_err(Trial::Later)?;
+        let roster = &mut Roster::default();
+        let steps = roster.look(&found.kinds, |_| true, settings.watch.max_kinds);
+        let mut parked = found.parked;
+        parked.extend(steps.beyond.iter().map(|kind| kinds::beyond(kind, settings.watch.max_kinds)));
+        Ok((steps.start, parked))
+    })
+    .await
+}
+
+/// Kinds that are wanted and not served, and were watched by an earlier process: what the log holds of them was deleted
+/// while nobody looked. They are watched as if they were there; whoever tends the kinds then finds them gone.
+async fn gone_meanwhile(
+    settings: &Settings,
+    shared: &Shared,
+    ends: &Ends,
+    served: &[Kind],
+) -> Result<Vec<Kind>, StartError> {
+    if !settings.watch.needs_discovery() {
+        return Ok(Vec::new());
+    }
+    let checkpoints = format!("{}{}", settings.topics.prefix, topic::CHECKPOINTS);
+    retrying(shared, "the log", || async {
+        let memory = Memory::read(&ends.log.read_all(&checkpoints).await?);
+        let owners = memory.checkpoints.keys().map(String::as_str);
+        let gone = kinds::not_served(settings, owners, served);
+        let specs = settings.topics.specs(&gone);
+        let there = ends.log.describe(&specs.iter().map(|spec| spec.name.clone()).collect::<Vec<_>>()).await?;
+        let prefix = &settings.topics.prefix;
+        let has_topic = |kind: &Kind| there.iter().any(|topic| topic.name == format!("{prefix}{}", kind.topic()));
+        Ok(gone.into_iter().filter(has_topic).collect())
+    })
+    .await
+}
+
+/// Topics of kinds that appear while the process runs: each with the reason why it cannot be written to, if there is one.
+pub(super) async fn prepare_later(
+    settings: &Settings,
+    log: &dyn Log,
+    mut specs: Vec<TopicSpec>,
+) -> Vec<(TopicSpec, Option<String>)> {
+    let plan = match topics::plan(log, &specs).await {
+        Ok(plan) => plan,
+        Err(e) => return specs.into_iter().map(|spec| (spec, Some(e.to_string()))).collect(),
+    };
+    let create = settings.topics.create == TopicCreation::Missing;
+    let created = if create { log.create_all(&plan.create).await } else { Ok(()) };
+    for drift in plan.drift.iter().filter(|drift| !drift.is_hard()) {
+        tracing::warn!("{drift}");
+    }
+    honour_lower_limits(&mut specs, &plan.drift);
+    let why_not = |spec: &TopicSpec| {
+        let drift =
+            plan.drift.iter().find(|drift| drift.is_hard() && drift.topic == spec.name).map(ToString::to_string);
+        let missing = plan.create.iter().any(|missing| missing.name == spec.name);
+        drift.or(match &created {
+            _ if !missing => None,
+            _ if !create => Some(format!("topic {} is missing and topics.create is \"never\": create it", spec.name)),
+            Ok(()) => None,
+            Err(e) => Some(e.to_string()),
+        })
+    };
+    specs.into_iter().map(|spec| (why_not(&spec), spec)).map(|(why, spec)| (spec, why)).collect()
+}
+
 /// Creates what is missing and verifies the rest. A wrong number of partitions ends the process: keys would move.
 async fn prepare_topics(
     settings: &Settings,
@@ -189,7 +275,7 @@ fn honour_lower_limits(specs: &mut [TopicSpec], drift: &[topics::Drift]) {
     }
 }
 
-const MAX_MESSAGE: &str = "max.message.bytes";
+pub(super) const MAX_MESSAGE: &str = "max.message.bytes";
 
 /// Reads the checkpoints, claims the next epoch there, and then marks it in every partition that is folded or told from.
 async fn claim_epoch(

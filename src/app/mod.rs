@@ -1,17 +1,20 @@
 //! The process: bring-up, wiring, running, ending.
 //!
 //! [`start`] gives a [`Running`] at once: the HTTP listeners are bound, everything else happens on a thread of its own
-//! ([`bringup`] connects both ends and fences off earlier writers, [`wiring`] is the one table of actors). A cluster or
+//! ([`bringup`] connects both ends and fences off earlier writers, [`wiring`] is the one table of actors, [`watchers`] gives
+//! kinds their watchers). A cluster or
 //! broker that is away is waited for, and said; only what waiting cannot mend ends the process.
 
 mod bringup;
 mod ends;
 mod farewell;
+mod kinds;
 mod traffic;
+mod watchers;
 mod wiring;
 
 use crate::actors::rt::{self, Arbiters, SupervisorHandle};
-use crate::domain::topic::{self, TopicSpec};
+use crate::domain::topic;
 use crate::http;
 use crate::http::live::Beats;
 use crate::log::Log;
@@ -82,7 +85,7 @@ struct Shared {
     client: Arc<OnceLock<StateClient>>,
     control: Arc<OnceLock<Arc<dyn ActorControl>>>,
     log: Arc<OnceLock<Arc<dyn Log>>>,
-    topics: Arc<OnceLock<Vec<TopicSpec>>>,
+    topics: Arc<http::topics::TopicTable>,
     life: http::LifeFeed,
     end: mpsc::UnboundedSender<End>,
 }

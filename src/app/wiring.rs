@@ -7,55 +7,46 @@
 //! | stream | one_for_one | stream-processor | stream | |
 //! | answers | one_for_one | gaps, auditor | stream | they wait more than they work |
 //! | watch | one_for_one, stops together | watcher/<kind>[@namespace] | watch-0, watch-1 | pods are most of the changes |
+//! | kinds | one_for_one | kinds | system | only where discovery must say what is named; holds two tasks and waits |
+//!
+//! How one watcher is wired, at the start and when a kind appears, stands in [`super::watchers`].
 //!
 //! Started in this order (sinks first), stopped in reverse: watchers stop reading and wait for their acks, then the
 //! publisher flushes.
 
 use super::bringup::Up;
 use super::ends::Ends;
+use super::watchers::{Base, MAILBOX, Watchers, checkpoint, limits};
 use super::{End, Shared, StartError};
 use crate::actors::auditor::{self, Auditor};
 use crate::actors::checkpoints::Checkpoints;
+use crate::actors::following::{Cohort, Following};
 use crate::actors::gaps::{self, GapReader};
-use crate::actors::overlay::Overlay;
+use crate::actors::kinds::{self, Kinds};
 use crate::actors::publisher::{self, Publisher};
 use crate::actors::query::QueryActor;
-use crate::actors::restore::Siblings;
 use crate::actors::rt::{self, Arbiters, ChildSpec, Group, Supervisor, SupervisorHandle};
 use crate::actors::shared_state::{self, Saving, SharedState};
 use crate::actors::stream_processor::{self, Positions, StreamProcessor};
-use crate::actors::watcher::{self, Watcher};
-use crate::domain::checkpoint::{self, Checkpoint};
-use crate::domain::envelope::Writer;
-use crate::domain::kind::Kind;
-use crate::domain::lane::{Lane, Limits};
-use crate::domain::redact::{Policy, Redactor};
+use crate::actors::watcher::Resync;
+use crate::domain::checkpoint::Checkpoint;
+use crate::domain::kind::{Kind, Tracking};
+use crate::domain::lane::Lane;
 use crate::domain::restart::{Backoff, Intensity};
-use crate::domain::rv::Rv;
+use crate::domain::roster::Roster;
 use crate::domain::topic;
-use crate::domain::watch::{Config, Point, Rebase};
-use crate::kubernetes::driver::{self, Deadlines};
 use crate::log::Start;
 use crate::messages::client::StateClient;
 use crate::messages::control::{ActorControl, ChildStatus, ControlError, KillHow};
 use crate::messages::life::LifeFact;
-use crate::observe::board::WatcherRow;
 use crate::observe::clock;
 use crate::observe::metrics::ActorReason;
 use crate::settings::Settings;
 use crate::store::{Identity, SavedFold, Store, StoreOptions};
-use actix::prelude::Addr;
 use futures_util::future::BoxFuture;
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Notify, Semaphore, watch};
-
-/// Mailbox sizes are advice to actix; the real bounds are the lanes' windows, the reader's channel and the client's
-/// semaphore. 16: a few batches of each lane, and control.
-const MAILBOX: usize = 16;
-/// Lists at a time, so that a restart of all kinds does not take the API server down.
-const SNAPSHOTS: usize = 2;
+use tokio::sync::Notify;
 
 /// Builds and starts everything.
 pub(super) fn wire(
@@ -66,22 +57,13 @@ pub(super) fn wire(
 ) -> Result<SupervisorHandle, StartError> {
     let prefix = &settings.topics.prefix;
     let cluster = settings.cluster.name.clone().unwrap_or_default();
-    let kinds = settings.watch.captured();
     let partitions = |name: &str| up.topics.iter().find(|t| t.name == name).map_or(1, |t| t.partitions);
     let named = |name: &str| -> Arc<str> { format!("{prefix}{name}").into() };
     let saved = saved_fold(settings, &cluster, &up);
-    let store =
-        Store::new(StoreOptions { keep_dead: saved.is_some(), ..store_options(settings, &cluster, &kinds, prefix) });
+    let options = store_options(settings, &cluster, &up.kinds, prefix);
+    let store = Store::new(StoreOptions { keep_dead: saved.is_some(), ..options });
     store.set_writer_epoch(up.writer_epoch);
     let checkpoints = Checkpoints::new(named(topic::CHECKPOINTS), up.writer_epoch);
-    let targets = settings.watch.targets(&kinds);
-    let lanes = targets.len() + 1;
-    let limits = Limits {
-        bytes: settings.publisher.lane_bytes.min(settings.publisher.all_lanes_bytes / lanes),
-        records: settings.publisher.lane_events,
-    };
-    let batch = (settings.publisher.batch_events, settings.publisher.batch_bytes);
-    let (folded, is_folded) = watch::channel(false);
     let backoff =
         Backoff { min: settings.supervision.backoff_min, max: settings.supervision.backoff_max, ..Backoff::default() };
     let intensity = Intensity::new(settings.supervision.max_restarts, settings.supervision.window);
@@ -99,25 +81,26 @@ pub(super) fn wire(
         ChildSpec::new("publisher", &arbiters.place("publish"), MAILBOX, move || Publisher::new(lent.clone()));
 
     // state
-    let table_partitions: Vec<(Arc<str>, i32)> = up
-        .topics
-        .iter()
-        .filter(|t| t.name.starts_with(&*named("k8s-")))
-        .flat_map(|t| (0..t.partitions).map(|p| (Arc::<str>::from(t.name.as_str()), p)).collect::<Vec<_>>())
-        .collect();
-    let events_topic = named("k8s-events");
     let oldest_event = clock::wall_ms() - i64::try_from(settings.store.events_ttl.as_millis()).unwrap_or(i64::MAX);
-    let start_of =
-        |topic: &Arc<str>| if *topic == events_topic { Start::Timestamp(oldest_event) } else { Start::Beginning };
-    let watchers: Arc<OnceLock<Vec<shared_state::WatcherAddress>>> = Arc::default();
+    let start_of = |kind: &Kind| match kind.tracking() {
+        Tracking::Stream => Start::Timestamp(oldest_event),
+        Tracking::Table => Start::Beginning,
+    };
+    let of_kind = |kind: &Kind| {
+        let (topic, start) = (named(&kind.topic()), start_of(kind));
+        (0..partitions(&topic)).map(move |p| (topic.clone(), p, start)).collect::<Vec<_>>()
+    };
+    let cohort = Cohort::new(true, up.kinds.clone(), up.kinds.iter().flat_map(of_kind).collect());
+    let following = Arc::new(Following::default());
+    following.add(cohort.clone());
+    let addresses = shared_state::Watchers::default();
     let end = shared.end.clone();
     let lent = shared_state::Lent {
         log: up.ends.log.clone(),
         store: store.clone(),
-        partitions: Arc::new(table_partitions.iter().map(|(t, p)| (t.clone(), *p, start_of(t))).collect()),
+        following: following.clone(),
         writer_epoch: up.writer_epoch,
-        folded,
-        watchers: watchers.clone(),
+        watchers: addresses.clone(),
         superseded: Arc::new(move |epoch| {
             let why = format!("a writer with epoch {epoch} has taken over these topics: this process stops (exit 70)");
             drop(end.send(End::GaveUp(why)));
@@ -127,7 +110,7 @@ pub(super) fn wire(
         board: shared.board.clone(),
         metrics: shared.metrics.clone(),
     };
-    let (shared_state, _) =
+    let (shared_state, state_addr) =
         ChildSpec::new("shared-state", &arbiters.place("state"), MAILBOX, move || SharedState::new(lent.clone()));
     let lent = store.clone();
     let (query, query_addr) =
@@ -138,122 +121,49 @@ pub(super) fn wire(
     let resume = up.memory.checkpoints.get(owner).map(|c| c.positions.clone()).unwrap_or_default();
     let bell = Arc::new(Notify::new());
     let ring = bell.clone();
-    let lane: Arc<Lane<Arc<Positions>>> = Lane::new(limits, move || ring.notify_one());
+    let lane: Arc<Lane<Arc<Positions>>> = Lane::new(limits(settings, 1), move || ring.notify_one());
     let stream_topic = named(topic::EVENT_STREAM);
     let stream_partitions = partitions(&stream_topic);
     let lent = Arc::new(stream_processor::Lent {
         log: up.ends.log.clone(),
-        partitions: table_partitions.clone(),
+        following: following.clone(),
         positions: Mutex::new(resume),
         lane: lane.clone(),
         bell,
         topic: (stream_topic, stream_partitions),
         cluster: cluster.clone(),
         writer_epoch: up.writer_epoch,
-        batch,
+        batch: (settings.publisher.batch_events, settings.publisher.batch_bytes),
         board: shared.board.clone(),
     });
-    let point = |owner: &str, rv: Option<String>, positions: Positions| Checkpoint {
-        cluster: cluster.clone(),
-        cluster_uid: up.ends.cluster_uid.clone(),
-        owner: owner.to_owned(),
-        rv,
-        history_epoch: 0,
-        scope_hash: String::new(),
-        policy_hash: String::new(),
-        positions,
-    };
-    let blank = point(owner, None, Positions::new());
-    checkpoints.add(move || lane.watermark().map(|p| Checkpoint { positions: (*p).clone(), ..blank.clone() }));
+    let blank = checkpoint(&cluster, &up.ends.cluster_uid, owner, Positions::new());
+    let stream_lane = lane.clone();
+    checkpoints.set(owner, move || lane.watermark().map(|p| Checkpoint { positions: (*p).clone(), ..blank.clone() }));
     let to_publisher = publisher_addr.clone();
-    let (stream, _) = ChildSpec::new("stream-processor", &arbiters.place("stream"), MAILBOX, move || {
+    let (stream, stream_addr) = ChildSpec::new("stream-processor", &arbiters.place("stream"), MAILBOX, move || {
         StreamProcessor::new(lent.clone(), to_publisher.clone())
     });
 
     // watchers
-    let frame_budget = driver::FRAME_BUDGET / targets.len().max(1);
-    let snapshots = Arc::new(Semaphore::new(SNAPSHOTS));
-    let io = || driver::Shared {
-        api: up.ends.api.clone(),
-        frames: Arc::new(Semaphore::new(frame_budget)),
-        frame_budget,
-        snapshots: snapshots.clone(),
-        deadlines: Deadlines::default().hurried(clock::pace()),
+    let base = Base {
+        store,
+        checkpoints,
+        following,
+        publisher: publisher_addr,
+        addresses,
+        stream_lane,
+        readers: (state_addr, stream_addr),
     };
-    let policy = Arc::new(Policy {
-        env_allow: settings.redaction.env_allow.clone(),
-        annotations_deny: settings.redaction.annotations_deny.clone(),
-        secret_annotations_allow: settings.redaction.secret_annotations_allow.clone(),
-        configmap_full_namespaces: settings.redaction.configmaps.full_namespaces.clone(),
-    });
-    let mut watch = Group::one_for_one("watch").intensity(intensity).backoff(backoff).stop_together();
-    let (mut rows, mut addresses) = (Vec::new(), Vec::new());
-    let same_kind = |kind: &Kind| targets.iter().filter(|t| t.kind == *kind).cloned().collect();
-    let mut siblings: BTreeMap<String, Arc<Siblings>> = BTreeMap::new();
-    for target in &targets {
-        let kind = target.kind.clone();
-        let topic = named(&kind.topic());
-        let resume = up.memory.checkpoints.get(&target.id());
-        let resume_from = resume.map_or_else(Point::default, |c| Point {
-            history_epoch: c.history_epoch,
-            rv: Rv::new(c.rv.as_deref().unwrap_or_default()),
-        });
-        let writer = Writer::new(kind.clone(), topic.clone(), partitions(&topic), &cluster, up.writer_epoch);
-        let bell = Arc::new(Notify::new());
-        let ring = bell.clone();
-        let lane: Arc<Lane<Point>> = Lane::new(limits, move || ring.notify_one());
-        let row = WatcherRow::new(target.clone(), lane.clone());
-        rows.push(row.clone());
-        let blank = Checkpoint {
-            scope_hash: target.scope_hash(),
-            policy_hash: checkpoint::policy_hash(&policy, &kind),
-            ..point(&target.id(), None, Positions::new())
-        };
-        let rebase = up.memory.rebase(&target.id(), &blank.scope_hash, &blank.policy_hash);
-        let rebase = rebase.map(|reason| Rebase { reason });
-        let at = lane.clone();
-        checkpoints.add(move || {
-            let Point { history_epoch, rv } = at.watermark()?;
-            // Behind a rewind there is no version to go on from until a list is complete.
-            let rv = (!rv.is_empty()).then(|| rv.as_str().to_owned());
-            Some(Checkpoint { rv, history_epoch, ..blank.clone() })
-        });
-        let redaction = (kind.clone(), policy.clone());
-        let lent = Arc::new(watcher::Lent {
-            target: target.clone(),
-            capture: Mutex::new(None),
-            overlay: Mutex::new(Overlay::new(limits.bytes / 2)),
-            lane,
-            bell,
-            row,
-            writer,
-            redactor: Box::new(move || Redactor::new(redaction.0.clone(), redaction.1.clone())),
-            config: Config {
-                page_size: settings.watch.page_size,
-                poll_interval: settings.watch.poll_interval,
-                max_line: settings.watch.max_frame_bytes,
-                max_page: settings.watch.max_page_bytes,
-                max_record: record_limit(settings, &topic, &up),
-                ..Config::default()
-            },
-            batch,
-            store: store.clone(),
-            folded: is_folded.clone(),
-            siblings: siblings.entry(kind.id()).or_insert_with(|| Arc::new(Siblings::new(same_kind(&kind)))).clone(),
-            rebase,
-            resume_from,
-            io: io(),
-            metrics: shared.metrics.clone(),
-        });
-        let place = arbiters.place(if kind.id() == "pods" { "watch-0" } else { "watch-1" });
-        let to_publisher = publisher_addr.clone();
-        let (spec, addr): (ChildSpec, Addr<Watcher>) =
-            ChildSpec::new(format!("watcher/{}", target.id()), &place, MAILBOX, move || {
-                Watcher::new(lent.clone(), to_publisher.clone())
-            });
-        watch = watch.child(spec.hang_limit(hang).shutdown(drain).backoff(backoff));
-        addresses.push((target.clone(), addr));
+    let watchers = Watchers::new(settings, shared, &up, base, arbiters);
+    let mut watch = Group::one_for_one(super::watchers::GROUP).intensity(intensity).backoff(backoff).stop_together();
+    let mut rows = Vec::new();
+    for wired in watchers.at_start(&up.kinds, &cohort) {
+        watch = watch.child(wired.spec);
+        rows.push(wired.row);
     }
+    shared.board.set_watchers(rows);
+    shared.board.set_parked(up.parked);
+
     // answers about capture
     let lent = gaps::Lent {
         log: up.ends.log.clone(),
@@ -266,17 +176,17 @@ pub(super) fn wire(
     };
     let (gap_reader, _) =
         ChildSpec::new("gaps", &arbiters.place("stream"), MAILBOX, move || GapReader::new(lent.clone()));
-    let to_watchers = watchers.clone();
+    let to_watchers = watchers.addresses.clone();
     let lent = Arc::new(auditor::Lent {
         api: up.ends.api.clone(),
         log: up.ends.log.clone(),
-        store: store.clone(),
+        store: watchers.store.clone(),
         board: shared.board.clone(),
-        snapshots: snapshots.clone(),
+        snapshots: watchers.snapshots.clone(),
         resync: Box::new(move |target, suspects| {
-            let all = to_watchers.get().into_iter().flatten();
-            if let Some((_, watcher)) = all.into_iter().find(|(t, _)| t == target) {
-                rt::tell(watcher, watcher::Resync { reason: "audit", suspects });
+            let all = to_watchers.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some((_, watcher)) = all.iter().find(|(t, _)| t == target) {
+                rt::tell(watcher, Resync { reason: "audit", suspects });
             }
         }),
         metrics: shared.metrics.clone(),
@@ -287,9 +197,22 @@ pub(super) fn wire(
     let (auditor, _) =
         ChildSpec::new("auditor", &arbiters.place("stream"), MAILBOX, move || Auditor::new(lent.clone()));
 
-    // Nobody repairs before the watchers are there: the fold is not complete before this thread gets on.
-    drop(watchers.set(addresses));
-    shared.board.set_watchers(rows);
+    // kinds
+    let mut looking = Group::one_for_one("kinds").intensity(intensity).backoff(backoff);
+    if settings.watch.needs_discovery() {
+        let lent = Arc::new(kinds::Lent {
+            keeper: watchers.clone(),
+            roster: tokio::sync::Mutex::new(Roster::new(up.kinds.clone())),
+            most: settings.watch.max_kinds,
+            api: up.ends.api.clone(),
+            definitions: super::kinds::definitions(),
+            poll_interval: settings.watch.poll_interval,
+            bell: Notify::new(),
+            board: shared.board.clone(),
+        });
+        let (spec, _) = ChildSpec::new("kinds", &arbiters.system_place(), MAILBOX, move || Kinds::new(lent.clone()));
+        looking = looking.child(spec.hang_limit(hang).backoff(backoff));
+    }
 
     let (metrics, life) = (shared.metrics.clone(), shared.life.clone());
     let end = shared.end.clone();
@@ -313,6 +236,7 @@ pub(super) fn wire(
             .child(gap_reader.hang_limit(hang).backoff(backoff))
             .child(auditor.hang_limit(hang).backoff(backoff)),
         watch,
+        looking,
     ])
     .intensity(intensity)
     .chaos(settings.chaos.enabled)
@@ -323,16 +247,10 @@ pub(super) fn wire(
     .on_escalate(move |escalation| drop(end.send(End::GaveUp(escalation.to_string()))))
     .start()
     .map_err(|e| StartError::System(e.to_string()))?;
+    drop(watchers.supervisor.set(supervisor.clone()));
     drop(shared.control.set(Arc::new(Tree(supervisor.clone()))));
     drop(shared.client.set(StateClient::new(&query_addr)));
     Ok(supervisor)
-}
-
-/// The largest record that the topic takes: ours, or the topic's own limit if that is lower. 1 KiB is left for the
-/// framing that the broker counts too.
-fn record_limit(settings: &Settings, topic: &str, up: &Up) -> usize {
-    let own = up.topics.iter().find(|t| t.name == topic).and_then(|t| t.config.get("max.message.bytes")?.parse().ok());
-    settings.publisher.max_record_bytes.min(own.unwrap_or(usize::MAX)).saturating_sub(1024)
 }
 
 /// Where the fold is saved, if it is. A log in memory ends with the process: nothing of it could be gone on from.

@@ -129,7 +129,7 @@ pub struct Watched {
     /// Watch all namespaces.
     #[arg(short = 'A', long)]
     pub all_namespaces: bool,
-    /// Kinds to watch, as a comma list: pods,services,deployments.
+    /// Kinds to watch, as a comma list: pods,deployments,certificates.cert-manager.io,*.example.com; * for all.
     #[arg(long, value_name = "KINDS")]
     pub resources: Vec<String>,
     /// Interval of the light audit, and of lists where watching is not allowed.
@@ -232,7 +232,7 @@ pub enum GetOutput {
 
 #[derive(Debug, Args)]
 pub struct Get {
-    /// pods (po), services (svc), deployments (deploy), statefulsets (sts), configmaps (cm), secrets, events (ev).
+    /// A captured kind, by plural, singular or short name: pods, pod, po; with its group where that is not clear.
     pub kind: String,
     /// One object; all when left out.
     pub name: Option<String>,

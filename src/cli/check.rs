@@ -1,6 +1,8 @@
 //! `check`: everything that `run` needs, one line each, with the remedy where something is wrong. Starts nothing and
 //! changes nothing.
 
+mod kinds;
+
 use super::args::{Global, Output};
 use super::connect;
 use super::failure::{Failure, UNHEALTHY};
@@ -12,7 +14,7 @@ use crate::domain::watch::Config;
 use crate::kubernetes::client::{Cluster, ClusterError};
 use crate::kubernetes::identities;
 use crate::log::topics::plan;
-use crate::settings::{ClusterMode, Loaded, LogEngine, Scope, Settings, TopicCreation};
+use crate::settings::{ClusterMode, Loaded, LogEngine, Settings, TopicCreation};
 use serde::Serialize;
 use serde_json::json;
 use std::time::Duration;
@@ -63,11 +65,12 @@ pub async fn check(global: &Global, output: Output, out: &mut Out) -> Result<u8,
     let mut report = Report::default();
     report.ok("settings", "valid");
     let runs = presence::look(&loaded.settings.data_dir)?;
-    if loaded.settings.cluster.mode == ClusterMode::Sandbox && runs.is_none() {
+    let kinds = if loaded.settings.cluster.mode == ClusterMode::Sandbox && runs.is_none() {
         report.ok("cluster configured", format!("the sandbox, which run starts at {}", loaded.settings.sandbox.listen));
+        loaded.settings.watch.named()
     } else {
-        cluster(&loaded.settings, &mut report).await;
-    }
+        cluster(&loaded.settings, &mut report).await
+    };
     let dir = loaded.settings.embedded_dir();
     match (loaded.settings.log.engine, &runs) {
         (LogEngine::Embedded, Some(holder)) => {
@@ -76,7 +79,7 @@ pub async fn check(global: &Global, output: Output, out: &mut Out) -> Result<u8,
         (LogEngine::Embedded, None) if !dir.exists() => {
             report.ok("log configured", format!("embedded, which run makes at {}", dir.display()));
         }
-        _ => log(&loaded, &mut report).await,
+        _ => log(&loaded, &kinds, &mut report).await,
     }
     let healthy = report.0.iter().all(|line| line.state != State::Failed);
     if output == Output::Json {
@@ -97,10 +100,14 @@ pub async fn check(global: &Global, output: Output, out: &mut Out) -> Result<u8,
     Ok(if healthy { 0 } else { UNHEALTHY })
 }
 
-async fn cluster(settings: &Settings, report: &mut Report) {
+/// The kinds to watch, as far as they are known.
+async fn cluster(settings: &Settings, report: &mut Report) -> Vec<Kind> {
     let cluster = match connect::open_cluster(settings).await {
         Ok(cluster) => cluster,
-        Err(failure) => return report.failed("cluster configured", failure.message, ""),
+        Err(failure) => {
+            report.failed("cluster configured", failure.message, "");
+            return settings.watch.named();
+        }
     };
     let url = cluster.url().to_owned();
     report.ok("cluster configured", &url);
@@ -109,27 +116,34 @@ async fn cluster(settings: &Settings, report: &mut Report) {
         // It answers, so it is there; who we are is the next line.
         Err(error @ ClusterError::Unauthenticated) => {
             report.ok("API server", format!("answers at {url}"));
-            return report.failed("credentials", error.to_string(), "");
+            report.failed("credentials", error.to_string(), "");
+            return settings.watch.named();
         }
         Err(error) => {
             let remedy = match error {
                 ClusterError::Forbidden(_) => "bind ClusterRole system:public-info-viewer to this user",
                 _ => "is the API server up, and does the URL of the kubeconfig reach it from here?",
             };
-            return report.failed("API server", format!("{url}: {error}"), remedy);
+            report.failed("API server", format!("{url}: {error}"), remedy);
+            return settings.watch.named();
         }
     }
-    if rights(&cluster, settings, report).await {
+    let found = kinds::kinds(&cluster, settings, report).await;
+    if found.known {
         identity(&cluster, settings, report).await;
-        budget(&cluster, settings, report).await;
+        budget(&cluster, settings, &found.kinds, report).await;
     }
+    found.kinds
 }
 
+/// How often the kinds that are served are looked at, where groups or `*` are meant, or kinds that are not built in.
+const DISCOVERY: Duration = Duration::from_secs(600);
+
 /// What an hour of calm will ask of the API server, from the number of objects that there are now.
-async fn budget(cluster: &Cluster, settings: &Settings, report: &mut Report) {
+async fn budget(cluster: &Cluster, settings: &Settings, kinds: &[Kind], report: &mut Report) {
     let watch = &settings.watch;
     let mut watchers = Vec::new();
-    for target in connect::targets(settings) {
+    for target in watch.targets(kinds) {
         let audited = target.kind.tracking() == Tracking::Table;
         let objects = if audited { identities::count(cluster, &target, watch.max_page_bytes).await } else { Ok(None) };
         watchers.push(Calm { id: target.id(), objects: objects.ok().flatten().unwrap_or(0), audited });
@@ -139,7 +153,7 @@ async fn budget(cluster: &Cluster, settings: &Settings, report: &mut Report) {
         light: watch.poll_interval,
         full: watch.audit_interval / 2,
         page: watch.page_size,
-        discovery: None,
+        discovery: watch.needs_discovery().then_some(DISCOVERY),
     };
     let hour = an_hour(&watchers, &knobs);
     let Hour { watches, light, full, discovery } = hour;
@@ -149,77 +163,6 @@ async fn budget(cluster: &Cluster, settings: &Settings, report: &mut Report) {
          {discovery} of discovery; never more than 20 a second"
     );
     report.ok("request budget", detail);
-}
-
-/// Whether the API server knows us at all.
-async fn rights(cluster: &Cluster, settings: &Settings, report: &mut Report) -> bool {
-    let namespaces: Vec<Option<&str>> = match settings.watch.scope() {
-        Scope::AllNamespaces => vec![None],
-        Scope::Namespaces(names) => names.iter().map(|name| Some(name.as_str())).collect(),
-    };
-    let kinds = settings.watch.captured();
-    let mut known = false;
-    for kind in &kinds {
-        for namespace in &namespaces {
-            let mut missing = Vec::new();
-            for verb in ["list", "watch"] {
-                match cluster.may(verb, kind, *namespace).await {
-                    Ok(true) => {}
-                    Ok(false) => missing.push(verb),
-                    Err(ClusterError::Unauthenticated) => {
-                        report.failed("credentials", ClusterError::Unauthenticated.to_string(), "");
-                        return false;
-                    }
-                    Err(error) => {
-                        let detail = format!("cannot be asked for: {error}");
-                        report.failed(right(kind, *namespace), detail, "let this user create selfsubjectaccessreviews");
-                        return known;
-                    }
-                }
-            }
-            if !known {
-                report.ok("credentials", "accepted");
-                known = true;
-            }
-            if missing.is_empty() {
-                report.ok(right(kind, *namespace), "may list and watch");
-            } else {
-                let verbs = missing.join(" and ");
-                if missing == ["watch"] {
-                    let every = humantime::format_duration(settings.watch.poll_interval);
-                    let detail =
-                        format!("may list but not watch: lists every {every}, and misses what happens in between");
-                    report.add(right(kind, *namespace), State::Warning, detail, Some(grant(kind, *namespace)));
-                    continue;
-                }
-                report.failed(right(kind, *namespace), format!("may not {verbs}"), grant(kind, *namespace));
-            }
-        }
-    }
-    known
-}
-
-fn right(kind: &Kind, namespace: Option<&str>) -> String {
-    match namespace {
-        Some(namespace) => format!("rights on {kind} in {namespace}"),
-        None => format!("rights on {kind} in all namespaces"),
-    }
-}
-
-/// The exact rule that is missing, as a command that makes it.
-fn grant(kind: &Kind, namespace: Option<&str>) -> String {
-    let id = kind.id().replace('.', "-");
-    let resource =
-        if kind.group().is_empty() { kind.plural().to_owned() } else { format!("{}.{}", kind.plural(), kind.group()) };
-    let (role, scope) = match namespace {
-        Some(namespace) => ("role", format!(" --namespace={namespace}")),
-        None => ("clusterrole", String::new()),
-    };
-    format!(
-        "kubectl create {role} agent-events-{id}{scope} --verb=list,watch --resource={resource}, and bind it to this user; \
-         or leave the kind out: --set watch.{}.enabled=false",
-        kind.plural()
-    )
 }
 
 async fn identity(cluster: &Cluster, settings: &Settings, report: &mut Report) {
@@ -236,7 +179,7 @@ async fn identity(cluster: &Cluster, settings: &Settings, report: &mut Report) {
     }
 }
 
-async fn log(loaded: &Loaded, report: &mut Report) {
+async fn log(loaded: &Loaded, kinds: &[Kind], report: &mut Report) {
     let log = match connect::open_log(loaded) {
         Ok(log) => log,
         Err(failure) => {
@@ -248,7 +191,7 @@ async fn log(loaded: &Loaded, report: &mut Report) {
         return report.failed("broker", error.to_string(), remedy);
     }
     report.ok("broker", format!("{} at {}", log.engine(), log.location()));
-    let specs = connect::topic_specs(&loaded.settings);
+    let specs = loaded.settings.topics.specs(kinds);
     let plan = match plan(&*log, &specs).await {
         Ok(plan) => plan,
         Err(error) => {

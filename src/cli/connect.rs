@@ -2,8 +2,9 @@
 
 use super::args::Global;
 use super::client::Server;
-use super::failure::Failure;
+use super::failure::{Failure, UNAVAILABLE};
 use super::presence;
+use crate::domain::kind::Kind;
 use crate::domain::target::Target;
 use crate::domain::topic::TopicSpec;
 use crate::settings::{FlagOverride, Loaded, Sources, load, load_data_dir};
@@ -46,14 +47,21 @@ fn sources(global: &Global, flags: Vec<FlagOverride>) -> Sources {
     Sources { files: global.config.clone(), env: env.collect(), set: global.set.clone(), flags }
 }
 
-/// The topics that these settings need.
+/// The topics that these settings need, as far as kinds are named by themselves: what `*` means the API server says.
 pub fn topic_specs(settings: &Settings) -> Vec<TopicSpec> {
-    app::topic_specs(settings)
+    settings.topics.specs(&settings.watch.named())
 }
 
-/// What these settings watch, as far as it is known without asking the API server.
-pub fn targets(settings: &Settings) -> Vec<Target> {
-    settings.watch.targets(&settings.watch.captured())
+/// What these settings watch; the API server is asked where they name more than built-in kinds.
+pub async fn targets(settings: &Settings, cluster: &Cluster) -> Result<Vec<Target>, Failure> {
+    let watch = &settings.watch;
+    if !watch.needs_discovery() {
+        return Ok(watch.targets(&watch.captured()));
+    }
+    let discovery = cluster.discover().await.map_err(|error| Failure::with(UNAVAILABLE, error.to_string()))?;
+    let served = watch.resolve(&discovery, usize::MAX);
+    let kinds: Vec<Kind> = served.kinds.into_iter().map(|served| served.kind).collect();
+    Ok(watch.targets(&kinds))
 }
 
 /// The log that the settings name. Does not contact it.

@@ -3,14 +3,17 @@
 use super::args::{Gaps, Output};
 use super::client::{Path, Server};
 use super::failure::Failure;
-use super::kinds::id_of;
+use super::kinds;
 use super::output::{Out, Table};
 use crate::http::gaps::GapList;
 use serde_json::json;
 
 /// Does it; the exit code.
 pub async fn gaps(server: &Server, command: Gaps, out: &mut Out) -> Result<u8, Failure> {
-    let kind = command.kind.as_deref().map(id_of).transpose()?;
+    let kind = match command.kind.as_deref() {
+        Some(typed) => Some(kinds::meant(server, typed).await?.id),
+        None => None,
+    };
     let path = Path::of(&["gaps"]).maybe("kind", kind).maybe("since", command.since);
     let list: GapList = server.json(path.as_str()).await?;
     if command.output == Output::Json {

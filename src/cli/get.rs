@@ -11,6 +11,9 @@ use crate::observe::clock::wall_ms;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+/// Stands for "no namespace" in a path.
+const NO_NAMESPACE: &str = "_";
+
 /// Objects a page: what the API gives by default.
 const PAGE: &str = "500";
 
@@ -23,13 +26,20 @@ struct Page {
 
 /// Does it; the exit code.
 pub async fn get(server: &Server, get: Get, out: &mut Out) -> Result<u8, Failure> {
-    let kind = kinds::id_of(&get.kind)?;
+    let kinds::Meant { id: kind, namespaced } = kinds::meant(server, &get.kind).await?;
+    // What lives in no namespace is found whichever is named, as kubectl has it.
+    let get = match namespaced {
+        true => get,
+        false => Get { all_namespaces: false, namespace: String::new(), ..get },
+    };
     match &get.name {
         Some(name) => {
-            let path = Path::of(&["objects", &kind, &get.namespace, name]);
+            let namespace = if namespaced { &get.namespace } else { NO_NAMESPACE };
+            let path = Path::of(&["objects", &kind, namespace, name]);
             let object: Value = match server.json(path.as_str()).await {
                 Err(ServerError::Problem(problem)) if problem.code == "not_found" => {
-                    let message = format!("{kind} {name:?} not found in namespace {:?}", get.namespace);
+                    let place = if namespaced { format!(" in namespace {namespace:?}") } else { String::new() };
+                    let message = format!("{kind} {name:?} not found{place}");
                     return Err(Failure::error(message));
                 }
                 answer => answer?,
@@ -58,7 +68,7 @@ fn as_list(items: Vec<Value>) -> Value {
 
 async fn list(server: &Server, kind: &str, get: &Get) -> Result<Vec<Value>, Failure> {
     let mut path = Path::of(&["objects"]).with("kind", kind).with("limit", PAGE);
-    if !get.all_namespaces {
+    if !get.all_namespaces && !get.namespace.is_empty() {
         path = path.with("namespace", &get.namespace);
     }
     path = path.maybe("labelSelector", get.selector.as_ref()).maybe("fieldSelector", get.field_selector.as_ref());
@@ -83,7 +93,8 @@ fn print(kind: &str, items: &[Value], get: &Get, out: &mut Out) -> Result<(), Fa
         return Ok(());
     }
     if items.is_empty() {
-        let place = if get.all_namespaces { String::new() } else { format!(" in namespace {}", get.namespace) };
+        let everywhere = get.all_namespaces || get.namespace.is_empty();
+        let place = if everywhere { String::new() } else { format!(" in namespace {}", get.namespace) };
         super::tell(&format!("No {kind} found{place}."));
         return Ok(());
     }

@@ -5,7 +5,7 @@ use super::args::{Global, Output, Verify};
 use super::client::{Path, Server, ServerError};
 use super::connect;
 use super::failure::{ERROR, Failure, UNAVAILABLE, USAGE};
-use super::kinds::id_of;
+use super::kinds::among;
 use super::output::{Out, Table};
 use crate::domain::audit::{Difference, Side, Version, confirmed, differences};
 use crate::domain::fold::{Scope, Step, judge};
@@ -13,6 +13,7 @@ use crate::domain::index::Name;
 use crate::domain::kind::{Kind, Tracking};
 use crate::domain::rv::Rv;
 use crate::domain::target::{Selectors, Target};
+use crate::kubernetes::client::Cluster;
 use crate::kubernetes::identities::{self, ListError, Listed};
 use crate::log::{Log, Reader, Start};
 use crate::settings::Loaded;
@@ -32,27 +33,32 @@ const SILENCE: Duration = Duration::from_secs(30);
 
 /// Compares; exit code 0 only when nothing differs.
 pub async fn verify(global: &Global, verify: Verify, out: &mut Out) -> Result<u8, Failure> {
-    let kinds = verify.kind.iter().map(|typed| id_of(typed)).collect::<Result<Vec<_>, _>>()?;
+    let loaded = connect::settings(global, Vec::new())?;
+    let named = loaded.settings.watch.named();
+    let kinds = verify.kind.iter().map(|typed| among(typed, &named).map(|kind| kind.id));
+    let kinds = kinds.collect::<Result<Vec<_>, _>>()?;
     if let Some(kind) = kinds.iter().find(|id| Kind::builtin(id).is_some_and(|k| k.tracking() == Tracking::Stream)) {
         let why = format!("{kind} disappear by their time, here and there: there is nothing to compare");
         return Err(Failure::with(USAGE, why));
     }
-    let loaded = connect::settings(global, Vec::new())?;
     let deadline = Instant::now() + verify.wait;
     let source = Source::find(global, &loaded, deadline).await?;
     let cluster = connect::open_cluster(&loaded.settings).await?;
-    let targets = source.targets(&loaded, deadline).await?;
-    if let Some(unknown) = kinds.iter().find(|id| !targets.iter().any(|t| t.kind.id() == **id)) {
-        let mut watched: Vec<String> = targets.iter().map(|t| t.kind.id()).collect();
+    let targets = source.targets(&loaded, &cluster, deadline).await?;
+    if let Some(unknown) = kinds.iter().find(|id| !targets.iter().any(|(t, _)| t.kind.id() == **id)) {
+        let mut watched: Vec<String> = targets.iter().map(|(t, _)| t.kind.id()).collect();
         watched.dedup();
         return Err(Failure::error(format!("{unknown} is not watched; these are: {}", watched.join(", "))));
     }
     let namespace = verify.namespace.as_deref();
     let mut verdicts = Vec::new();
-    for mut target in targets {
+    for (mut target, parked) in targets {
         let wanted = kinds.is_empty() || kinds.contains(&target.kind.id());
         let inside = namespace.is_none() || target.namespace.is_none() || target.namespace.as_deref() == namespace;
         if wanted && inside {
+            if let Some(why) = parked {
+                return Err(Failure::error(format!("{} is parked, its log stands still: {why}", target.id())));
+            }
             let watcher = target.id();
             target.namespace = namespace.map(Arc::from).or(target.namespace);
             verdicts.push(compare(&cluster, &source, &loaded, target, &watcher, deadline).await?);
@@ -74,7 +80,7 @@ struct Verdict {
 
 /// Looks until both agree, or what differs is stable, or the time is over.
 async fn compare(
-    cluster: &crate::kubernetes::client::Cluster,
+    cluster: &Cluster,
     source: &Source,
     loaded: &Loaded,
     target: Target,
@@ -141,6 +147,7 @@ enum Source {
 
 #[derive(Deserialize)]
 struct Pipeline {
+    cluster: String,
     watchers: Vec<Watcher>,
 }
 
@@ -161,14 +168,15 @@ struct Watcher {
 }
 
 impl Watcher {
-    fn target(self) -> Target {
+    fn target(self) -> (Target, Option<String>) {
+        let parked = (self.phase == "parked").then(|| self.reason.unwrap_or_default());
         let (group, version) = self.api_version.split_once('/').unwrap_or(("", &self.api_version));
         let plural = self.kind.split('.').next().unwrap_or_default();
         // Its name is of no use here.
         let kind = Kind::custom(group, version, plural, plural, self.namespaced);
         let text = |text: Option<String>| text.map(Arc::<str>::from);
         let selectors = Selectors { label: text(self.label_selector), field: text(self.field_selector) };
-        Target { kind, namespace: text(self.namespace), only: self.only.map(Arc::new), selectors }
+        (Target { kind, namespace: text(self.namespace), only: self.only.map(Arc::new), selectors }, parked)
     }
 }
 
@@ -187,24 +195,33 @@ impl Source {
         }
     }
 
-    /// What is watched, but for Events.
-    async fn targets(&self, loaded: &Loaded, deadline: Instant) -> Result<Vec<Target>, Failure> {
-        let mut targets = match self {
-            Self::Log { .. } => connect::targets(&loaded.settings),
+    /// What is watched, but for Events; and why, where a watcher is parked.
+    async fn targets(
+        &self,
+        loaded: &Loaded,
+        cluster: &Cluster,
+        deadline: Instant,
+    ) -> Result<Vec<(Target, Option<String>)>, Failure> {
+        let mut targets: Vec<(Target, Option<String>)> = match self {
+            Self::Log { .. } => {
+                let targets = connect::targets(&loaded.settings, cluster).await?;
+                targets.into_iter().map(|t| (t, None)).collect()
+            }
             Self::Process(server) => {
                 let pipeline: Pipeline = asked(server, Path::of(&["pipeline"]), deadline).await?;
-                let mut targets = Vec::new();
-                for watcher in pipeline.watchers {
-                    if watcher.phase == "parked" {
-                        let why = watcher.reason.unwrap_or_default();
-                        return Err(Failure::error(format!("{} is parked, its log stands still: {why}", watcher.id)));
-                    }
-                    targets.push(watcher.target());
+                // Two clusters differ in everything. Where the uid may not be read the comparison says so itself.
+                if loaded.settings.cluster.id.is_none()
+                    && let Ok(uid) = cluster.uid().await
+                    && !pipeline.cluster.contains(&uid)
+                {
+                    let (theirs, url) = (pipeline.cluster, cluster.url());
+                    let why = format!("the process watches cluster {theirs}, and {url} is another one (uid {uid})");
+                    return Err(Failure::error(format!("{why}: give this command the settings of the process")));
                 }
-                targets
+                pipeline.watchers.into_iter().map(Watcher::target).collect()
             }
         };
-        targets.retain(|t| t.kind.tracking() == Tracking::Table);
+        targets.retain(|(t, _)| t.kind.tracking() == Tracking::Table);
         Ok(targets)
     }
 

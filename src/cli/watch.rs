@@ -16,7 +16,7 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_
 /// Follows until it is interrupted. Only the first connection may fail; later ones are tried again.
 pub async fn watch(server: &Server, watch: Watch, out: &mut Out) -> Result<u8, Failure> {
     let kinds = watch.kinds.iter().flat_map(|kinds| kinds.split(',')).filter(|kind| !kind.is_empty());
-    let kinds = kinds.map(kinds::id_of).collect::<Result<Vec<_>, _>>()?;
+    let kinds: Vec<String> = kinds::all_meant(server, kinds).await?.into_iter().map(|kind| kind.id).collect();
     let mut path = Path::of(&["watch"]);
     if !kinds.is_empty() {
         path = path.with("kind", kinds.join(","));

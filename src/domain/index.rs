@@ -265,6 +265,13 @@ impl Index {
         missing.into_iter().map(|(uid, _)| uid.clone()).collect()
     }
 
+    /// All live uids, ordered by name.
+    pub fn everything(&self) -> Vec<Arc<str>> {
+        let mut all: Vec<_> = self.by_uid.iter().collect();
+        all.sort_by(|a, b| a.1.at.cmp(&b.1.at));
+        all.into_iter().map(|(uid, _)| uid.clone()).collect()
+    }
+
     /// uid and version of the live object of that name.
     pub fn live(&self, at: &Name) -> Option<(&Arc<str>, &Rv)> {
         let uid = self.by_name.get(at)?;

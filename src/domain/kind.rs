@@ -29,6 +29,8 @@ struct Spec {
     version: Box<str>,
     plural: Box<str>,
     name: Box<str>,
+    singular: Box<str>,
+    short_names: Vec<Box<str>>,
     tracking: Tracking,
     content: Content,
     namespaced: bool,
@@ -39,26 +41,28 @@ struct Spec {
 #[derive(Clone)]
 pub struct Kind(Arc<Spec>);
 
-/// Group, version, plural, kind of the seven kinds that are captured by default.
-const BUILTIN: &[(&str, &str, &str, &str)] = &[
-    ("", "v1", "pods", "Pod"),
-    ("", "v1", "services", "Service"),
-    ("apps", "v1", "deployments", "Deployment"),
-    ("apps", "v1", "statefulsets", "StatefulSet"),
-    ("", "v1", "configmaps", "ConfigMap"),
-    ("", "v1", "secrets", "Secret"),
-    ("", "v1", "events", "Event"),
+/// Group, version, plural, kind, short names of the seven kinds that are captured by default.
+const BUILTIN: &[(&str, &str, &str, &str, &[&str])] = &[
+    ("", "v1", "pods", "Pod", &["po"]),
+    ("", "v1", "services", "Service", &["svc"]),
+    ("apps", "v1", "deployments", "Deployment", &["deploy"]),
+    ("apps", "v1", "statefulsets", "StatefulSet", &["sts"]),
+    ("", "v1", "configmaps", "ConfigMap", &["cm"]),
+    ("", "v1", "secrets", "Secret", &[]),
+    ("", "v1", "events", "Event", &["ev"]),
 ];
 
 impl Kind {
     /// The built-in kind of that plural (`pods`), or `None`.
     pub fn builtin(plural: &str) -> Option<Self> {
-        BUILTIN.iter().find(|k| k.2 == plural).map(|(group, version, plural, name)| {
+        BUILTIN.iter().find(|k| k.2 == plural).map(|(group, version, plural, name, short)| {
             Self(Arc::new(Spec {
                 group: (*group).into(),
                 version: (*version).into(),
                 plural: (*plural).into(),
                 name: (*name).into(),
+                singular: name.to_lowercase().into(),
+                short_names: short.iter().map(|name| (*name).into()).collect(),
                 // core/v1 Events only: events.k8s.io shares their storage, reading both would publish twice.
                 tracking: if *plural == "events" { Tracking::Stream } else { Tracking::Table },
                 content: if *plural == "secrets" { Content::Metadata } else { Content::Full },
@@ -78,11 +82,33 @@ impl Kind {
             version: version.into(),
             plural: plural.into(),
             name: name.into(),
+            singular: name.to_lowercase().into(),
+            short_names: Vec::new(),
             tracking: Tracking::Table,
             // Nobody said yet what in it may be seen.
             content: Content::Metadata,
             namespaced,
             builtin: false,
+        }))
+    }
+
+    /// The same kind with the names that people may call it by. A built-in kind keeps its own.
+    pub fn known_as(self, singular: &str, short_names: &[String]) -> Self {
+        if self.0.builtin {
+            return self;
+        }
+        let Spec { group, version, plural, name, tracking, content, namespaced, builtin, .. } = &*self.0;
+        Self(Arc::new(Spec {
+            group: group.clone(),
+            version: version.clone(),
+            plural: plural.clone(),
+            name: name.clone(),
+            singular: if singular.is_empty() { self.0.singular.clone() } else { singular.into() },
+            short_names: short_names.iter().map(|name| name.as_str().into()).collect(),
+            tracking: *tracking,
+            content: *content,
+            namespaced: *namespaced,
+            builtin: *builtin,
         }))
     }
 
@@ -109,6 +135,27 @@ impl Kind {
     /// Singular in CamelCase as in `kind:`, `Pod`.
     pub fn name(&self) -> &str {
         &self.0.name
+    }
+
+    /// In small letters, as people type it: `pod`.
+    pub fn singular(&self) -> &str {
+        &self.0.singular
+    }
+
+    /// What kubectl takes besides: `po`.
+    pub fn short_names(&self) -> impl Iterator<Item = &str> {
+        self.0.short_names.iter().map(|name| &**name)
+    }
+
+    /// Whether a person may mean this kind by `word`: plural, singular, kind or short name in any case, each also with
+    /// `.group` (`.core`) behind it, or with the first parts of the group, as kubectl has it.
+    pub fn goes_by(&self, word: &str) -> bool {
+        let word = word.to_lowercase();
+        let (name, group) = word.split_once('.').unwrap_or((&word, ""));
+        let own = if self.0.group.is_empty() { "core" } else { &self.0.group };
+        let in_group = group.is_empty() || own == group || own.strip_prefix(group).is_some_and(|r| r.starts_with('.'));
+        let called = name == &*self.0.plural || name == &*self.0.singular || name == self.0.name.to_lowercase();
+        in_group && (called || self.short_names().any(|short| short == name))
     }
 
     /// `v1`, `apps/v1`.

@@ -307,6 +307,19 @@ impl<P: Clone + Send + 'static> Lane<P> {
         }
     }
 
+    /// Gives it other bounds. What is in the window stays there.
+    pub fn set_limits(&self, limits: Limits) {
+        let got_room = {
+            let mut core = self.lock();
+            let had_room = core.has_room();
+            core.limits = limits;
+            !had_room && core.has_room()
+        };
+        if got_room {
+            (self.wake)();
+        }
+    }
+
     /// Whether more may be pushed.
     pub fn has_room(&self) -> bool {
         self.lock().has_room()

@@ -5,12 +5,14 @@
 //! stuck part is reported and not waited for. Runs on the shared runtime; a handler that hangs hangs alone.
 //!
 //! One file a subject: [`ops`] probes and metrics, `objects` and `watch` the state, `process` the pipeline and the
-//! actors, [`gaps`] what is missing, `topics` and [`records`] the log, `page` what a browser shows and `multiplex` the one stream that it lives on
+//! actors, `kinds` what is captured, [`gaps`] what is missing, `topics` and [`records`] the log, `page` what a browser shows
+//! and `multiplex` the one stream that it lives on
 //! ([`live`] is about the process being alive). `params` is how a query string is read, [`problem`] how an error looks,
 //! `guard` what a browser may not do, [`serve`] the listeners.
 
 pub mod gaps;
 mod guard;
+pub mod kinds;
 mod life;
 pub mod live;
 mod multiplex;
@@ -31,7 +33,6 @@ pub use process::{Done, Version};
 pub use serve::{HttpError, bind, serve};
 pub use streams::StreamLimit;
 
-use crate::domain::topic::TopicSpec;
 use crate::log::Log;
 use crate::messages::client::StateClient;
 use crate::messages::control::ActorControl;
@@ -62,7 +63,7 @@ pub struct Faces {
     /// What happens to the actors.
     pub life: LifeFeed,
     /// Our topics as they should be, once they are known.
-    pub topics: Arc<OnceLock<Vec<TopicSpec>>>,
+    pub topics: Arc<topics::TopicTable>,
     /// `chaos.enabled`: whether actors may be killed and restarted by hand.
     pub chaos: bool,
     /// Bounds the streams that are open at once.
@@ -90,6 +91,7 @@ pub fn api_router(faces: Faces) -> Router {
         .route("/api/v1/objects/{kind}/{namespace}/{name}", get(objects::one))
         .route("/api/v1/watch", get(watch::watch))
         .route("/api/v1/live", get(multiplex::live))
+        .route("/api/v1/kinds", get(kinds::kinds))
         .route("/api/v1/pipeline", get(process::pipeline))
         .route("/api/v1/actors", get(process::actors))
         .route("/api/v1/actors/{*call}", post(process::control))

@@ -115,7 +115,11 @@ fn problem_of(error: ControlError) -> Problem {
     match error {
         ControlError::ChaosDisabled => Problem::new(StatusCode::FORBIDDEN, "chaos_disabled", text),
         ControlError::Unknown { .. } => Problem::new(StatusCode::NOT_FOUND, "unknown_actor", text),
-        ControlError::NotRunning { .. } => Problem::new(StatusCode::CONFLICT, "actor_not_running", text),
+        // The last three only ever meet the wiring.
+        ControlError::NotRunning { .. }
+        | ControlError::Duplicate(_)
+        | ControlError::UnknownGroup(_)
+        | ControlError::Bound { .. } => Problem::new(StatusCode::CONFLICT, "actor_not_running", text),
         ControlError::Closing => Problem::unavailable("closing", text, 10),
         ControlError::SupervisorGone => Problem::unavailable("supervisor_gone", text, 10),
     }

@@ -8,7 +8,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 /// A topic of ours, as it stands in the log.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -28,6 +28,32 @@ pub struct TopicView {
     pub drift: Vec<String>,
 }
 
+/// Our topics as they should be, once they are known. More join when a kind appears at run time.
+#[derive(Debug, Default)]
+pub struct TopicTable(RwLock<Option<Arc<Vec<TopicSpec>>>>);
+
+impl TopicTable {
+    /// The topics, if they are known.
+    pub fn get(&self) -> Option<Arc<Vec<TopicSpec>>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Says which there are.
+    pub fn set(&self, specs: Vec<TopicSpec>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(specs));
+    }
+
+    /// Adds those that are not there yet.
+    pub fn add(&self, more: &[TopicSpec]) {
+        let mut table = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut specs = table.as_deref().cloned().unwrap_or_default();
+        specs.extend(
+            more.iter().filter(|new| !table.iter().flat_map(|t| t.iter()).any(|old| old.name == new.name)).cloned(),
+        );
+        *table = Some(Arc::new(specs));
+    }
+}
+
 /// All topics of one log.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -44,7 +70,7 @@ pub(super) async fn list(State(faces): State<Faces>, uri: Uri) -> Result<Json<To
     Params::read(&uri, &[], &[])?;
     let log = log(&faces)?;
     let specs = faces.topics.get().ok_or_else(|| Problem::starting(faces.board.missing()))?;
-    view(&*log, specs).await.map(Json).map_err(problem_of)
+    view(&*log, &specs).await.map(Json).map_err(problem_of)
 }
 
 /// Asks the log for the state of these topics.
@@ -79,7 +105,7 @@ pub(super) fn log(faces: &Faces) -> Result<Arc<dyn Log>, Problem> {
 /// The full name of one of our topics, given with or without the prefix. Others are not ours to show.
 pub(super) fn known(faces: &Faces, name: &str) -> Result<String, Problem> {
     let specs = faces.topics.get().ok_or_else(|| Problem::starting(faces.board.missing()))?;
-    find(specs, name).map_err(|detail| Problem::new(StatusCode::NOT_FOUND, "unknown_topic", detail))
+    find(&specs, name).map_err(|detail| Problem::new(StatusCode::NOT_FOUND, "unknown_topic", detail))
 }
 
 /// The full name among `specs` of a topic given with or without its prefix; the error names those there are.

@@ -3,6 +3,7 @@
 use super::credentials::{self, Credentials};
 use super::polite::{Manners, Traffic};
 use super::{ApiServer, Response};
+use crate::domain::discovery::Discovery;
 use crate::domain::kind::{Content, Kind};
 use crate::domain::rv::Rv;
 use crate::domain::target::Target;
@@ -78,6 +79,24 @@ impl Cluster {
         let ask = |client| async move { Api::<Namespace>::all(client).get_metadata("kube-system").await };
         let namespace = self.within(ask).await?;
         namespace.metadata.uid.ok_or_else(|| ClusterError::Away("namespace kube-system has no uid".into()))
+    }
+
+    /// Sends a request as it stands. The error says what failed, for people.
+    pub(super) async fn send(
+        &self,
+        request: http::Request<kube::client::Body>,
+    ) -> Result<http::Response<kube::client::Body>, String> {
+        let (client, generation) = self.credentials.client();
+        let answer = client.send(request).await.map_err(|e| describe(&e));
+        let refused = match &answer {
+            Ok(response) => response.status().as_u16() == 401,
+            Err(reason) => credentials::is_about_trust(reason),
+        };
+        if refused {
+            // Whoever asks again does so with credentials that were read anew.
+            self.credentials.renew(generation).await;
+        }
+        answer
     }
 
     /// The server's version. Within 10 s.
@@ -186,6 +205,10 @@ pub(super) async fn configuration(access: &Access) -> Result<Config, AccessError
 }
 
 impl ApiServer for Cluster {
+    fn discover(&self) -> BoxFuture<'_, Result<Discovery, String>> {
+        Box::pin(async { Cluster::discover(self).await.map_err(|e| e.to_string()) })
+    }
+
     fn send<'a>(&'a self, target: &'a Target, request: &'a Request) -> BoxFuture<'a, Result<Response, String>> {
         Box::pin(async move {
             let (parts, body) = http_request(target, request).map_err(|e| e.to_string())?.into_parts();

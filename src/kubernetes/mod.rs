@@ -5,12 +5,14 @@
 //! what came back in bounded amounts. `polite` bounds and counts all requests, `credentials` keeps the client's fresh.
 
 pub mod client;
+mod discovery;
 pub mod driver;
 pub mod identities;
 pub mod polite;
 
 mod credentials;
 
+use crate::domain::discovery::Discovery;
 use crate::domain::target::Target;
 use crate::domain::watch::Request;
 use bytes::Bytes;
@@ -32,4 +34,9 @@ pub struct Response {
 pub trait ApiServer: Send + Sync + 'static {
     /// Sends the request of a watcher. The error says what failed, for people.
     fn send<'a>(&'a self, target: &'a Target, request: &'a Request) -> BoxFuture<'a, Result<Response, String>>;
+
+    /// What is served. The error says what failed, for people. A scripted server serves the built-in kinds.
+    fn discover(&self) -> BoxFuture<'_, Result<Discovery, String>> {
+        Box::pin(std::future::ready(Ok(Discovery::builtins())))
+    }
 }

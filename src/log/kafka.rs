@@ -77,8 +77,12 @@ impl Log for KafkaLog {
     }
 
     fn create<'a>(&'a self, spec: &'a TopicSpec) -> BoxFuture<'a, Result<(), LogError>> {
-        let spec = spec.clone();
-        self.ask(move |admin| admin.create(&spec))
+        self.create_all(std::slice::from_ref(spec))
+    }
+
+    fn create_all<'a>(&'a self, specs: &'a [TopicSpec]) -> BoxFuture<'a, Result<(), LogError>> {
+        let specs = specs.to_vec();
+        self.ask(move |admin| admin.create(&specs))
     }
 
     fn offsets<'a>(&'a self, topic: &'a str) -> BoxFuture<'a, Result<Offsets, LogError>> {

@@ -140,6 +140,16 @@ pub trait Log: Send + Sync + 'static {
     fn list<'a>(&'a self) -> BoxFuture<'a, Result<Vec<String>, LogError>>;
     /// Creates a topic; that it exists already is success.
     fn create<'a>(&'a self, spec: &'a TopicSpec) -> BoxFuture<'a, Result<(), LogError>>;
+    /// Creates topics; engines that can, in one request. That one exists already is success. On an error some may have been
+    /// created.
+    fn create_all<'a>(&'a self, specs: &'a [TopicSpec]) -> BoxFuture<'a, Result<(), LogError>> {
+        Box::pin(async move {
+            for spec in specs {
+                self.create(spec).await?;
+            }
+            Ok(())
+        })
+    }
     /// First and next offset of each partition.
     fn offsets<'a>(&'a self, topic: &'a str) -> BoxFuture<'a, Result<Offsets, LogError>>;
 }

@@ -107,10 +107,7 @@ pub async fn plan(log: &dyn Log, specs: &[TopicSpec]) -> Result<Plan, LogError> 
 /// Creates what is missing and alters nothing. Creates nothing at all when a topic has the wrong number of partitions.
 pub async fn apply(log: &dyn Log, plan: &Plan) -> Result<(), LogError> {
     plan.refuse_hard_drift()?;
-    for spec in &plan.create {
-        log.create(spec).await?;
-    }
-    Ok(())
+    log.create_all(&plan.create).await
 }
 
 /// Whether the log can be written to as it is: every topic exists and has its number of partitions. Gives the differences

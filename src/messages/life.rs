@@ -257,6 +257,20 @@ pub enum ControlError {
         /// Where it is in its life.
         state: LifeState,
     },
+    /// An actor of that name is there already, or is still being let go.
+    #[error("an actor called {0:?} is there already")]
+    Duplicate(String),
+    /// No such group.
+    #[error("no group of actors is called {0:?}")]
+    UnknownGroup(String),
+    /// Others of its group hold what they learned from it.
+    #[error("actor {id} cannot be taken out of group {group}: those after it depend on it")]
+    Bound {
+        /// Who.
+        id: String,
+        /// Its group.
+        group: String,
+    },
     /// The process is shutting down, or the supervisor has given up.
     #[error("the supervision tree is closing: actors are no longer restarted")]
     Closing,

@@ -184,6 +184,26 @@ pub struct LaneView {
     pub nacks: u64,
 }
 
+/// A kind that is named in the settings and is not watched now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ParkedKind {
+    /// As it is named: `certificates.cert-manager.io`, `*.example.com`.
+    pub kind: String,
+    /// Why.
+    pub reason: String,
+    /// What may have been meant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub did_you_mean: Option<String>,
+}
+
+impl std::fmt::Display for ParkedKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.kind, self.reason)?;
+        self.did_you_mean.as_ref().map_or(Ok(()), |meant| write!(f, "; did you mean {meant}?"))
+    }
+}
+
 /// The whole board as it is shown.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -200,6 +220,7 @@ pub struct PipelineView {
     pub fold: FreshnessView,
     pub gaps: u64,
     pub watchers: Vec<WatcherView>,
+    pub parked: Vec<ParkedKind>,
 }
 
 /// The board.
@@ -208,7 +229,11 @@ pub struct Board {
     state: Mutex<String>,
     cluster: Mutex<String>,
     log: Mutex<String>,
-    watchers: RwLock<Vec<Arc<WatcherRow>>>,
+    /// `None` before they are wired; none at all is an answer, too.
+    watchers: RwLock<Option<Vec<Arc<WatcherRow>>>>,
+    /// Watchers that were taken away: what they did is still accounted for.
+    past: Mutex<Vec<Arc<WatcherRow>>>,
+    parked: Mutex<Vec<ParkedKind>>,
     degraded: Mutex<BTreeMap<&'static str, String>>,
     /// Our writer epoch; 0 before it is known.
     pub writer_epoch: AtomicU64,
@@ -243,14 +268,44 @@ impl Board {
         set(&self.log, log);
     }
 
-    /// Adds the watchers, once.
+    /// Sets the watchers that the process starts with.
     pub fn set_watchers(&self, rows: Vec<Arc<WatcherRow>>) {
-        *self.watchers.write().unwrap_or_else(PoisonError::into_inner) = rows;
+        *self.watchers.write().unwrap_or_else(PoisonError::into_inner) = Some(rows);
+    }
+
+    /// Adds the watcher of a kind that has appeared, in the place of an earlier one of its name.
+    pub fn add_watcher(&self, row: Arc<WatcherRow>) {
+        let mut watchers = self.watchers.write().unwrap_or_else(PoisonError::into_inner);
+        let rows = watchers.get_or_insert_default();
+        rows.retain(|other| other.target.id() != row.target.id());
+        // It goes on with the lane of the one before.
+        self.past.lock().unwrap_or_else(PoisonError::into_inner).retain(|other| other.target.id() != row.target.id());
+        rows.push(row);
+    }
+
+    /// Takes a watcher away.
+    pub fn remove_watcher(&self, id: &str) {
+        let mut watchers = self.watchers.write().unwrap_or_else(PoisonError::into_inner);
+        let gone = watchers.get_or_insert_default().extract_if(.., |row| row.target.id() == id);
+        self.past.lock().unwrap_or_else(PoisonError::into_inner).extend(gone);
     }
 
     /// The watchers' rows.
     pub fn watchers(&self) -> Vec<Arc<WatcherRow>> {
-        self.watchers.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.watchers.read().unwrap_or_else(PoisonError::into_inner).clone().unwrap_or_default()
+    }
+
+    /// Says which kinds are named and not watched now. They never hold readiness. Gives whether that is news.
+    pub fn set_parked(&self, kinds: Vec<ParkedKind>) -> bool {
+        let mut parked = self.parked.lock().unwrap_or_else(PoisonError::into_inner);
+        let news = *parked != kinds;
+        *parked = kinds;
+        news
+    }
+
+    /// The kinds that are named and not watched now.
+    pub fn parked(&self) -> Vec<ParkedKind> {
+        self.parked.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Says that something is away, or (with `None`) back. Shown as degraded; never unready once ready. Gives whether
@@ -272,11 +327,11 @@ impl Board {
         if !self.folded.load(Ordering::Acquire) {
             missing.push(format!("state: {}", get(&self.state)));
         }
-        let watchers = self.watchers();
-        if watchers.is_empty() {
+        let watchers = self.watchers.read().unwrap_or_else(PoisonError::into_inner).clone();
+        if watchers.is_none() {
             missing.push("watchers: not started".to_owned());
         }
-        for row in &watchers {
+        for row in watchers.iter().flatten() {
             if !row.synced.load(Ordering::Acquire) && !row.parked.load(Ordering::Acquire) {
                 let view = row.show();
                 missing.push(
@@ -305,6 +360,7 @@ impl Board {
                 all.push(format!("{}: {}", view.id, view.reason.unwrap_or_default()));
             }
         }
+        all.extend(self.parked().iter().map(ToString::to_string));
         all
     }
 
@@ -323,6 +379,7 @@ impl Board {
             fold: self.fold.show(),
             gaps: self.gaps.count(None),
             watchers: self.watchers().iter().map(|row| self.show_watcher(row)).collect(),
+            parked: self.parked(),
         }
     }
 
@@ -336,7 +393,8 @@ impl Board {
     /// What became of the changes of each kind (G10), in this life of the process.
     pub fn accounts(&self) -> BTreeMap<String, Account> {
         let mut accounts: BTreeMap<String, Account> = BTreeMap::new();
-        for row in self.watchers() {
+        let past = self.past.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for row in self.watchers().into_iter().chain(past) {
             accounts.entry(row.target.kind.id()).or_default().add(&row.lane.usage().stats.account);
         }
         accounts

@@ -126,6 +126,9 @@ pub struct Metrics {
     pub actor_restarts: Family<ActorReason, Counter>,
     pub stubs: Family<KindReason, Counter>,
     pub gaps: Family<KindReason, Counter>,
+    pub quiet_relists: Family<KindLabel, Counter>,
+    pub lies: Family<KindReason, Counter>,
+    pub backlogs: Family<KindLabel, Counter>,
     pub audits: Family<KindResult, Counter>,
     pub audit_differences: Family<KindLabel, Counter>,
     pub api_requests: Family<ApiRequest, Counter>,
@@ -154,6 +157,9 @@ impl Default for Metrics {
             actor_restarts: Family::default(),
             stubs: Family::default(),
             gaps: Family::default(),
+            quiet_relists: Family::default(),
+            lies: Family::default(),
+            backlogs: Family::default(),
             audits: Family::default(),
             audit_differences: Family::default(),
             api_requests: Family::default(),
@@ -180,6 +186,9 @@ impl Default for Metrics {
         r.register("actor_restarts", "Actors restarted", metrics.actor_restarts.clone());
         r.register("stubs", "Objects represented by their identity alone, by reason", metrics.stubs.clone());
         r.register("gaps", "Gaps declared in the log by this process, by reason", metrics.gaps.clone());
+        r.register("quiet_relists", "Lists of Events that showed nothing new: no gap", metrics.quiet_relists.clone());
+        r.register("lies", "What the API server said and cannot be true, by what it was", metrics.lies.clone());
+        r.register("backlogs", "Connections given up because the log was too slow", metrics.backlogs.clone());
         r.register("audits", "Audits of the fold against the API server, by result", metrics.audits.clone());
         r.register(
             "audit_differences",

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::discovery::{Discovery, Resolved};
 use crate::domain::kind::Kind;
 use crate::domain::pattern::Pattern;
 use crate::domain::target::{Selectors, Target};
@@ -110,12 +111,23 @@ impl WatchSettings {
 
     /// What is watched of one kind. What lives in no namespace is watched whole.
     pub fn scope_of(&self, kind: &Kind) -> Scope<'_> {
-        let own = self.tables_of(kind).into_iter().map(|table| &table.namespaces).find(|own| !own.is_empty());
-        match own {
-            _ if !kind.namespaced() => Scope::AllNamespaces,
-            Some(own) => Scope::Namespaces(own),
-            None => self.scope(),
-        }
+        if kind.namespaced() { self.scope_for(&Pattern::of(kind)) } else { Scope::AllNamespaces }
+    }
+
+    /// What is watched of the kinds that a pattern means, as far as they live in namespaces.
+    fn scope_for(&self, pattern: &Pattern) -> Scope<'_> {
+        let own = self.tables(pattern).into_iter().map(|table| &table.namespaces).find(|own| !own.is_empty());
+        own.map_or_else(|| self.scope(), Scope::Namespaces)
+    }
+
+    /// What is to be watched, and where: in these namespaces, or (`None`) in the whole cluster, as more than
+    /// [`WATCHES_A_KIND`] of them need.
+    pub fn reach(&self) -> Vec<(Pattern, Option<&BTreeSet<String>>)> {
+        let namespaces = |pattern: &Pattern| match self.scope_for(pattern) {
+            Scope::Namespaces(names) if names.len() <= WATCHES_A_KIND => Some(names),
+            _ => None,
+        };
+        self.patterns().into_iter().map(|pattern| (pattern.clone(), namespaces(&pattern))).collect()
     }
 
     /// Every table: the built-in kinds in the order in which they are shown, then the others.
@@ -145,12 +157,37 @@ impl WatchSettings {
 
     /// Whether a kind is to be watched: the most specific table that speaks of it decides.
     pub fn wants(&self, group: &str, plural: &str) -> bool {
-        self.tables(group, plural).first().is_some_and(|table| table.enabled)
+        let one = Pattern::One { group: group.to_owned(), plural: plural.to_owned() };
+        self.tables(&one).first().is_some_and(|table| table.enabled)
+    }
+
+    /// The kinds that are meant, of what is served, `cap` at most. Where namespaces are named, groups and `*` mean only
+    /// what lives in namespaces: what is in none is in none of these.
+    pub fn resolve(&self, served: &Discovery, cap: usize) -> Resolved {
+        let is_in_scope = |kind: &Kind| kind.namespaced() || self.scope_for(&Pattern::of(kind)) == Scope::AllNamespaces;
+        let wants = |kind: &Kind| self.wants(kind.group(), kind.plural()) && is_in_scope(kind);
+        served.resolve(&self.patterns(), wants, cap)
     }
 
     /// The kinds to watch that are known without asking the API server: the built-in ones.
     pub fn captured(&self) -> Vec<Kind> {
         Kind::builtins().into_iter().filter(|kind| self.wants(kind.group(), kind.plural())).collect()
+    }
+
+    /// The kinds that are named by themselves, as far as that goes without asking the API server, which alone knows the
+    /// version of those that are not built in and whether they are there.
+    pub fn named(&self) -> Vec<Kind> {
+        let one = |pattern| match pattern {
+            Pattern::One { group, plural } => Some(Kind::custom(&group, "v1", &plural, &plural, true)),
+            _ => None,
+        };
+        let mut kinds = self.captured();
+        for kind in self.patterns().into_iter().filter_map(one) {
+            if !kinds.contains(&kind) {
+                kinds.push(kind);
+            }
+        }
+        kinds
     }
 
     /// Whether only the API server can say what is meant.
@@ -195,14 +232,14 @@ impl WatchSettings {
     }
 
     fn tables_of(&self, kind: &Kind) -> Vec<&KindSettings> {
-        self.tables(kind.group(), kind.plural())
+        self.tables(&Pattern::of(kind))
     }
 
-    /// The tables that speak of a kind, the most specific first.
-    fn tables(&self, group: &str, plural: &str) -> Vec<&KindSettings> {
+    /// The tables that speak of all kinds that a pattern means, the most specific first.
+    fn tables(&self, wanted: &Pattern) -> Vec<&KindSettings> {
         let understood = |(name, table)| Some((Pattern::parse(name).ok()?, table));
         let mut tables: Vec<(Pattern, &KindSettings)> = self.kinds().into_iter().filter_map(understood).collect();
-        tables.retain(|(pattern, _)| pattern.matches(group, plural));
+        tables.retain(|(pattern, _)| pattern.includes(wanted));
         tables.sort_by(|(a, _), (b, _)| b.cmp(a));
         tables.into_iter().map(|(_, table)| table).collect()
     }

@@ -8,7 +8,7 @@ use super::changes::{Entry, Operation};
 use super::facts;
 use super::row::{Packed, Row};
 use super::table::{Progress, Table};
-use super::{Store, lock};
+use super::{Store, Tables, lock};
 use crate::domain::envelope::{Envelope, Observed};
 use crate::domain::fold::{self, Death, ForeignReason, Judged, Scope, Step, Version};
 use crate::domain::index::Name;
@@ -101,8 +101,9 @@ impl Store {
     pub fn apply(&self, records: &[InRecord]) -> Applied {
         let mut writer = lock(&self.writer);
         let mut applied = Applied::default();
+        let tables = self.tables();
         for record in records {
-            self.apply_one(&mut writer, record, &mut applied);
+            self.apply_one(&tables, &mut writer, record, &mut applied);
         }
         drop(writer);
         self.changes.wake();
@@ -113,8 +114,8 @@ impl Store {
         applied
     }
 
-    fn apply_one(&self, writer: &mut Writer, record: &InRecord, applied: &mut Applied) {
-        let Some(table) = self.by_topic.get(&record.topic).map(|n| &self.tables[*n]) else {
+    fn apply_one(&self, tables: &Tables, writer: &mut Writer, record: &InRecord, applied: &mut Applied) {
+        let Some(table) = tables.by_topic.get(&record.topic) else {
             self.count_foreign(ForeignReason::Topic, applied);
             return;
         };
@@ -335,7 +336,7 @@ impl Store {
         let _writer = lock(&self.writer);
         let oldest = now_ms.saturating_sub(i64::try_from(self.events_ttl.as_millis()).unwrap_or(i64::MAX));
         let mut dropped = 0;
-        for table in self.tables.iter().filter(|t| Self::is_stream(&t.kind)) {
+        for table in self.tables().all.iter().filter(|t| Self::is_stream(&t.kind)) {
             let mut index = table.index_mut();
             while index.arrivals.front().is_some_and(|(at, ..)| *at < oldest) {
                 dropped += usize::from(Self::drop_oldest(table, &mut index));

@@ -12,7 +12,7 @@ use crate::domain::kind::Kind;
 use std::collections::VecDeque;
 use std::fmt;
 use std::str::FromStr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 
 /// Compressed bytes of rows that the ring may keep alive: some thousand Pods. Counted in full, though most of them are
@@ -241,7 +241,9 @@ impl Store {
             return Subscription { store: self.clone(), filter, snapshot: Vec::new(), resumed: true, version, wake };
         }
         let (rows, version) = {
-            let tables: Vec<_> = self.tables.iter().filter(|t| filter.has_kind(&t.kind)).collect();
+            // Held until the version is known: a table that joined meanwhile would be in neither.
+            let all = self.tables.read().unwrap_or_else(PoisonError::into_inner);
+            let tables: Vec<_> = all.all.iter().filter(|t| filter.has_kind(&t.kind)).collect();
             let indexes: Vec<_> = tables.iter().map(|t| (&t.kind, t.index())).collect();
             // No change can enter the ring of what we hold: this is the version of exactly this state.
             let version = self.changes.latest();

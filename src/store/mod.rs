@@ -40,7 +40,7 @@ use bytes::Bytes;
 use changes::Changes;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 use table::Table;
 
@@ -49,9 +49,9 @@ use table::Table;
 pub struct StoreOptions {
     /// The configured name of the cluster: keys of another are foreign.
     pub cluster: String,
-    /// The kinds, each with its topic (prefix included).
+    /// The kinds, each with its topic (prefix included). More may join later ([`Store::add`]).
     pub tables: Vec<(Kind, Arc<str>)>,
-    /// Shards of each kind's map; a power of two. Many, because a reader that is preempted holds one of them.
+    /// Shards of each built-in kind's map; a power of two. Many, because a reader that is preempted holds one of them.
     pub shards: usize,
     /// What rows may take in compressed bytes. Current state is never cut for it: see [`Store::over_cap`].
     pub max_bytes: usize,
@@ -88,10 +88,8 @@ impl StoreOptions {
 /// The state. Shared by everyone; written by one actor at a time.
 pub struct Store {
     cluster: String,
-    tables: Vec<Table>,
-    by_topic: HashMap<Arc<str>, usize>,
-    /// By [`Kind::id`].
-    by_kind: HashMap<String, usize>,
+    tables: RwLock<Arc<Tables>>,
+    shards: usize,
     max_bytes: usize,
     events_ttl: Duration,
     events_max: usize,
@@ -105,6 +103,35 @@ pub struct Store {
     counters: Mutex<read::Counters>,
 }
 
+/// The tables of one moment. Tables are only ever added, so whoever holds an older set misses the newest kinds and nothing
+/// else.
+#[derive(Default, Clone)]
+struct Tables {
+    /// In the order in which they came.
+    all: Vec<Arc<Table>>,
+    by_topic: HashMap<Arc<str>, Arc<Table>>,
+    by_kind: HashMap<Kind, Arc<Table>>,
+    by_id: HashMap<String, Arc<Table>>,
+}
+
+impl Tables {
+    fn add(&mut self, table: Table) {
+        let table = Arc::new(table);
+        self.all.push(table.clone());
+        self.by_topic.insert(table.topic.clone(), table.clone());
+        self.by_kind.insert(table.kind.clone(), table.clone());
+        self.by_id.insert(table.kind_id.clone(), table);
+    }
+}
+
+/// The seven built-in kinds are what a cluster has most of; of a hundred others each is small, and a shard takes 128 bytes.
+const SHARES_OF_OTHERS: usize = 16;
+
+fn table(kind: &Kind, topic: &Arc<str>, shards: usize) -> Table {
+    let shards = if Kind::builtin(kind.plural()).as_ref() == Some(kind) { shards } else { shards / SHARES_OF_OTHERS };
+    Table::new(kind, topic, shards)
+}
+
 /// Plain data that is valid after every line: a panic elsewhere must not take the state away from everyone.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -113,15 +140,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Store {
     /// An empty store. Every kind counts as incomplete until [`Store::complete`].
     pub fn new(options: StoreOptions) -> Arc<Self> {
-        let tables: Vec<Table> =
-            options.tables.iter().map(|(kind, topic)| Table::new(kind, topic, options.shards)).collect();
-        let by_topic = tables.iter().enumerate().map(|(n, t)| (t.topic.clone(), n)).collect();
-        let by_kind = tables.iter().enumerate().map(|(n, t)| (t.kind.id(), n)).collect();
+        let mut tables = Tables::default();
+        options.tables.iter().for_each(|(kind, topic)| tables.add(table(kind, topic, options.shards)));
         Arc::new(Self {
             cluster: options.cluster,
-            tables,
-            by_topic,
-            by_kind,
+            tables: RwLock::new(Arc::new(tables)),
+            shards: options.shards,
             max_bytes: options.max_bytes,
             events_ttl: options.events_ttl,
             events_max: options.events_max,
@@ -134,18 +158,35 @@ impl Store {
         })
     }
 
+    /// Adds a kind with its topic (prefix included). It is incomplete until [`Store::complete`]. One that is held already
+    /// stays as it is: gives whether it is new. No kind ever leaves: what was there stands in the log.
+    pub fn add(&self, kind: &Kind, topic: &Arc<str>) -> bool {
+        let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
+        if tables.by_kind.contains_key(kind) {
+            return false;
+        }
+        let mut more = Tables::clone(&tables);
+        more.add(table(kind, topic, self.shards));
+        *tables = Arc::new(more);
+        true
+    }
+
     /// The kinds it holds, in the order in which they were given.
     pub fn kinds(&self) -> Vec<Kind> {
-        self.tables.iter().map(|t| t.kind.clone()).collect()
+        self.tables().all.iter().map(|t| t.kind.clone()).collect()
     }
 
     /// The kind of that id (`pods`), if it is held.
     pub fn kind(&self, id: &str) -> Option<Kind> {
-        self.by_kind.get(id).map(|n| self.tables[*n].kind.clone())
+        self.tables().by_id.get(id).map(|table| table.kind.clone())
     }
 
-    fn table(&self, kind: &Kind) -> Option<&Table> {
-        self.tables.iter().find(|t| t.kind == *kind)
+    fn tables(&self) -> Arc<Tables> {
+        self.tables.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn table(&self, kind: &Kind) -> Option<Arc<Table>> {
+        self.tables().by_kind.get(kind).cloned()
     }
 
     /// Says which writer epoch is ours: from now on a higher one in the log is reported as superseding us.

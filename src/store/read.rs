@@ -300,7 +300,7 @@ impl Store {
         let as_of = self.as_of(kind);
         let mut items = Vec::new();
         let Some(table) = self.table(kind) else { return Page { items, more_after: None, as_of } };
-        let mut walk = Walk::new(table, filter, after);
+        let mut walk = Walk::new(&table, filter, after);
         while let Some(rows) = walk.next_chunk() {
             for row in rows {
                 if items.len() == limit {
@@ -323,7 +323,7 @@ impl Store {
                 None => index.names.len(),
             };
         }
-        let mut walk = Walk::new(table, filter, None);
+        let mut walk = Walk::new(&table, filter, None);
         std::iter::from_fn(|| walk.next_chunk()).map(|rows| rows.len()).sum()
     }
 
@@ -331,7 +331,7 @@ impl Store {
     pub fn owned_by(&self, uid: &str) -> Vec<Object> {
         let tag = Tag::new(Space::Owner, "", uid);
         let mut owned = Vec::new();
-        for table in &self.tables {
+        for table in &self.tables().all {
             let index = table.index();
             let names = index.tagged.get(&tag).into_iter().flatten();
             let rows = names.filter_map(|at| index.names.get(at));
@@ -342,12 +342,12 @@ impl Store {
 
     /// Where a reader goes on: the next offset of every partition that was applied. Others begin at their beginning.
     pub fn positions(&self) -> Vec<Position> {
-        self.tables.iter().flat_map(Table::positions).collect()
+        self.tables().all.iter().flat_map(|table| table.positions()).collect()
     }
 
     /// How far the kind's log was applied.
     pub fn as_of(&self, kind: &Kind) -> AsOf {
-        let positions = self.table(kind).map(Table::positions).unwrap_or_default();
+        let positions = self.table(kind).map(|table| table.positions()).unwrap_or_default();
         AsOf { version: self.version(), positions }
     }
 
@@ -376,22 +376,23 @@ impl Store {
 
     /// What the store takes.
     pub fn memory(&self) -> Memory {
-        let kinds: Vec<_> = self.tables.iter().map(Table::memory).collect();
+        let kinds: Vec<_> = self.tables().all.iter().map(|table| table.memory()).collect();
         let bytes = kinds.iter().map(|k| k.bytes).sum();
         Memory { kinds, bytes, ring_bytes: self.changes.bytes(), max_bytes: self.max_bytes }
     }
 
     /// Whether more is held than `max_bytes`. Current state is never cut: that is for whoever asks to act on.
     pub fn over_cap(&self) -> bool {
-        let bytes: usize = self.tables.iter().map(|t| t.index().bytes).sum();
+        let bytes: usize = self.tables().all.iter().map(|t| t.index().bytes).sum();
         bytes > self.max_bytes
     }
 
     /// All figures.
     pub fn stats(&self) -> Stats {
         let counters = lock(&self.counters).clone();
+        let tables = self.tables();
         let missing =
-            self.tables.iter().filter_map(|t| Some((t.kind_id.clone(), lock(&t.missing).as_deref()?.to_owned())));
+            tables.all.iter().filter_map(|t| Some((t.kind_id.clone(), lock(&t.missing).as_deref()?.to_owned())));
         Stats {
             version: self.version(),
             memory: self.memory(),

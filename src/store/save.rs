@@ -131,7 +131,7 @@ impl SavedFold {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.dir)?;
         let mut written = Written::default();
         for kind in store.kinds() {
-            let Some(table) = store.table(&kind) else { continue };
+            let Some(table) = &store.table(&kind) else { continue };
             let standing = Standing::of(store, table);
             if standing.positions.is_empty() {
                 continue;
@@ -204,7 +204,7 @@ impl SavedFold {
     /// of its topic as they are in the log now. Blocks for as long as the disk takes.
     pub fn load(&self, store: &Store, kind: &Kind, bounds: &[(i64, i64)], now_ms: i64) -> Loaded {
         let _one_at_a_time = lock(&self.last);
-        let Some(table) = store.table(kind) else { return Loaded::Nothing };
+        let Some(table) = &store.table(kind) else { return Loaded::Nothing };
         if !lock(&table.progress).is_empty() {
             return Loaded::Nothing;
         }

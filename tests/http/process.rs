@@ -8,18 +8,47 @@ use agent_events::messages::life::LifeState;
 use axum::body::Body;
 use axum::http::Request;
 use futures_util::future::{BoxFuture, pending, ready};
+use serde_json::json;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 fn watcher(process: &Process, kind: &str) -> Arc<agent_events::observe::board::WatcherRow> {
-    let target = agent_events::domain::target::Target::all(Kind::builtin(kind).expect("built in"));
+    watcher_of(process, Kind::builtin(kind).expect("built in"))
+}
+
+fn watcher_of(process: &Process, kind: Kind) -> Arc<agent_events::observe::board::WatcherRow> {
+    let target = agent_events::domain::target::Target::all(kind);
     let lane = Lane::new(Limits { bytes: 1 << 20, records: 100 }, || {});
     let row = agent_events::observe::board::WatcherRow::new(target, lane);
     let mut rows = process.faces.board.watchers();
     rows.push(row.clone());
     process.faces.board.set_watchers(rows);
     row
+}
+
+#[test]
+fn the_captured_kinds_are_told_with_all_their_names() {
+    beside(async |process| {
+        let widgets = Kind::custom("example.com", "v1beta1", "widgets", "Widget", false);
+        watcher_of(&process, widgets.known_as("widget", &["wi".to_owned()]));
+        watcher_of(&process, Kind::builtin("pods").expect("built in"));
+        let answer = process.get("/api/v1/kinds").await.json();
+        let said = |at: usize, name: &str| answer["items"][at][name].clone();
+        assert_eq!((said(0, "id"), said(0, "shortNames")), ("pods".into(), serde_json::json!(["po"])));
+        for (name, value) in [
+            ("id", "widgets.example.com"),
+            ("group", "example.com"),
+            ("version", "v1beta1"),
+            ("plural", "widgets"),
+            ("singular", "widget"),
+            ("name", "Widget"),
+        ] {
+            assert_eq!(said(1, name), value, "{name}");
+        }
+        assert_eq!((said(1, "namespaced"), said(1, "shortNames")), (false.into(), serde_json::json!(["wi"])));
+        assert_eq!(process.get("/api/v1/kinds?x=1").await.status, 400);
+    });
 }
 
 #[test]
@@ -199,5 +228,42 @@ fn a_supervisor_that_does_not_answer_is_reported_and_not_waited_for() {
         assert!(process.faces.control.set(Arc::new(Tree { silent: true, ..Tree::default() })).is_ok());
         let (status, code, _) = process.get("/api/v1/actors").await.problem();
         assert_eq!((status, code.as_str()), (503, "supervisor_silent"));
+    });
+}
+
+#[test]
+fn gaps_come_newest_first_by_kind_and_time() {
+    beside(async |process| {
+        assert_eq!(process.get("/api/v1/gaps").await.json(), json!({"items": []}));
+        for (kind, seen) in [("pods", "2026-01-01T00:00:00.000Z"), ("services", "2026-01-02T00:00:00.000Z")] {
+            let gap = json!({"kind": kind, "scope": null, "from": "5", "to": "9", "reason": "expired", "deletesUnknown": false,
+                "historyEpoch": 0, "seenAt": seen, "cluster": "c", "writerEpoch": 1});
+            process.faces.board.gaps.note(serde_json::from_value(gap).expect("a lasting copy"));
+        }
+        let kinds = async |query: &str| {
+            let gaps = process.get(&format!("/api/v1/gaps{query}")).await.json();
+            let kinds =
+                gaps["items"].as_array().expect("items").iter().map(|g| g["kind"].as_str().expect("a kind").to_owned());
+            kinds.collect::<Vec<_>>()
+        };
+        assert_eq!(kinds("").await, ["services", "pods"]);
+        assert_eq!(kinds("?limit=1").await, ["services"]);
+        assert_eq!(kinds("?kind=pods").await, ["pods"]);
+        assert_eq!(kinds("?since=2026-01-01T12:00:00Z").await, ["services"]);
+        assert_eq!(process.get("/api/v1/pipeline").await.json()["gaps"], 2);
+        let (status, code, detail) = process.get("/api/v1/gaps?since=yesterday").await.problem();
+        assert_eq!((status, code.as_str()), (400, "bad_parameter"), "{detail}");
+    });
+}
+
+#[test]
+fn a_list_of_identities_holds_nothing_else() {
+    beside(async |process| {
+        process.put("web", "shop", 7).await;
+        let list = process.get("/api/v1/objects?kind=pods&view=identity").await.json();
+        let identity =
+            json!({"metadata": {"namespace": "shop", "name": "web", "uid": "uid-web", "resourceVersion": "7"}});
+        assert_eq!(list["items"], json!([identity]));
+        assert_eq!(process.get("/api/v1/objects?kind=pods&view=names").await.problem().0, 400);
     });
 }

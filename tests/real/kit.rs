@@ -172,17 +172,22 @@ impl Parts {
 
     /// One request to the API server; panics on anything that is not 2xx.
     pub fn api(&self, method: &str, path: &str, body: &Value) -> Value {
+        let (status, answer) = self.ask(method, path, body);
+        assert!((200..300).contains(&status), "{method} {path}: {status} {answer}");
+        serde_json::from_str(&answer).expect("JSON")
+    }
+
+    /// One request to the API server: status and body.
+    pub fn ask(&self, method: &str, path: &str, body: &Value) -> (u16, String) {
         let content = if method == "PATCH" { "application/merge-patch+json" } else { "application/json" };
         let body = if body.is_null() { String::new() } else { body.to_string() };
-        let (status, answer) = match &self.ends {
+        match &self.ends {
             Ends::Real { cluster, .. } => {
                 let answer = cluster.request(method, path, content, &body).expect("the API server answers");
                 (answer.status, answer.body)
             }
             Ends::Laptop(sandbox) => sandbox.request(method, path, content, &body),
-        };
-        assert!((200..300).contains(&status), "{method} {path}: {status} {answer}");
-        serde_json::from_str(&answer).expect("JSON")
+        }
     }
 
     /// Creates a namespace and waits until objects can be made in it.

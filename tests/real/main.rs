@@ -15,6 +15,7 @@ mod control;
 mod end_to_end;
 mod faults;
 mod first_command;
+mod kinds;
 mod kit;
 mod laptop;
 mod losses;
@@ -48,6 +49,7 @@ fn main() {
         ("restart", restart::TRIALS),
         ("resume", resume::TRIALS),
         ("chaos", chaos::TRIALS),
+        ("kinds", kinds::TRIALS),
         ("shows", shows::WITHIN_THE_HISTORY),
     ];
     let all = || groups.into_iter().flat_map(|(group, trials)| trials.iter().map(move |trial| (group, *trial)));

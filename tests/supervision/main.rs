@@ -5,6 +5,7 @@
 
 mod chaos;
 mod control;
+mod members;
 mod one;
 mod several;
 mod stage;

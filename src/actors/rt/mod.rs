@@ -94,13 +94,17 @@
 //! Under test the same wiring runs on one thread with paused time: [`Arbiters::single`] inside a `System` on a
 //! current-thread runtime. Nothing here reads another clock than `tokio::time`, and the backoff's jitter can be seeded.
 //!
+//! Members of a one-for-one group may come and go while the tree runs ([`SupervisorHandle::add`],
+//! [`SupervisorHandle::remove`]); they have all the guarantees of the others.
+//!
 //! The parts: `context` is what an actor is given, `cell` the future that owns it and outlives its deaths, `spec` what
-//! the wiring says about it, `supervisor` (with `tree`, `slot` and `shutdown`) who decides, by the rules in
+//! the wiring says about it, `supervisor` (with `tree`, `slot`, `members` and `shutdown`) who decides, by the rules in
 //! [`crate::domain::restart`], `panic` how a panic gets its name, `arbiters` the threads, `task` the IO beside an actor.
 
 mod arbiters;
 mod cell;
 mod context;
+mod members;
 mod panic;
 mod shutdown;
 mod slot;

@@ -38,7 +38,7 @@ impl Leaving {
     }
 
     /// Drains and ends it. None when it had ended for good long before.
-    async fn leave(mut self, deadline: Instant) -> Option<(String, Outcome)> {
+    pub(super) async fn leave(mut self, deadline: Instant) -> Option<(String, Outcome)> {
         let state = *self.state.borrow();
         let outcome = match state {
             LifeState::Ended => None,

@@ -1,7 +1,7 @@
 //! What the tree knows of one child, and of one group.
 
-use std::collections::{BTreeSet, VecDeque};
-use std::ops::Range;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::{Index, IndexMut};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -33,6 +33,8 @@ pub(super) struct Slot {
     pub(super) progress: Progress,
     /// The hang of this life has been noted.
     pub(super) given_up: bool,
+    /// It is being let go: a member no more, and not restarted whatever happens to it.
+    pub(super) parting: bool,
 }
 
 impl Slot {
@@ -51,6 +53,7 @@ impl Slot {
             stop_by: None,
             progress: Progress::new(now, 0),
             given_up: false,
+            parting: false,
         }
     }
 
@@ -94,6 +97,53 @@ impl Slot {
     }
 }
 
+/// The children, by the number that their cells report with. No number is used twice: a cell that was let go may still have
+/// a word under way.
+#[derive(Default)]
+pub(super) struct Slots {
+    by_number: BTreeMap<usize, Slot>,
+    next: usize,
+}
+
+impl Slots {
+    pub(super) fn insert(&mut self, slot: Slot) -> usize {
+        let number = self.next;
+        self.next += 1;
+        self.by_number.insert(number, slot);
+        number
+    }
+
+    pub(super) fn remove(&mut self, number: usize) {
+        self.by_number.remove(&number);
+    }
+
+    pub(super) fn get_mut(&mut self, number: usize) -> Option<&mut Slot> {
+        self.by_number.get_mut(&number)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (usize, &Slot)> {
+        self.by_number.iter().map(|(number, slot)| (*number, slot))
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (usize, &mut Slot)> {
+        self.by_number.iter_mut().map(|(number, slot)| (*number, slot))
+    }
+}
+
+impl Index<usize> for Slots {
+    type Output = Slot;
+
+    fn index(&self, number: usize) -> &Slot {
+        &self.by_number[&number]
+    }
+}
+
+impl IndexMut<usize> for Slots {
+    fn index_mut(&mut self, number: usize) -> &mut Slot {
+        self.by_number.get_mut(&number).expect("members of a branch are there")
+    }
+}
+
 /// One group.
 pub(super) struct Branch {
     pub(super) id: Arc<str>,
@@ -102,7 +152,8 @@ pub(super) struct Branch {
     pub(super) failures: Failures,
     pub(super) backoff: Backoff,
     pub(super) stops_together: bool,
-    pub(super) members: Range<usize>,
+    /// In start order.
+    pub(super) members: Vec<usize>,
     /// Ended one after the other before anything is started.
     pub(super) to_stop: VecDeque<usize>,
     pub(super) to_start: BTreeSet<usize>,

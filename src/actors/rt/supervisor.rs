@@ -36,7 +36,7 @@ type OnEscalate = Rc<RefCell<Option<Box<dyn FnOnce(Escalation)>>>>;
 
 /// Starts, watches, restarts and ends a tree of groups. Set it up, then [`Supervisor::start`] it.
 pub struct Supervisor {
-    tree: Tree,
+    pub(super) tree: Tree,
     chaos: bool,
     probe_every: Duration,
     observe: Box<dyn FnMut(&LifeFact)>,
@@ -134,7 +134,7 @@ impl Supervisor {
     }
 
     /// After every event: do what is due, say what happened, and be woken for what is not due yet.
-    fn go_on(&mut self, ctx: &mut actix::Context<Self>) {
+    pub(super) fn go_on(&mut self, ctx: &mut actix::Context<Self>) {
         let now = Instant::now();
         self.tree.advance(now.into_std(), &ctx.address().recipient());
         if self.tree.is_booted() {
@@ -320,7 +320,7 @@ fn end_without_last_words(ctx: &mut actix::Context<Supervisor>) {
 /// The way to a running [`Supervisor`], from any thread.
 #[derive(Clone, Debug)]
 pub struct SupervisorHandle {
-    addr: Addr<Supervisor>,
+    pub(super) addr: Addr<Supervisor>,
     booted: watch::Receiver<bool>,
 }
 

@@ -11,15 +11,15 @@ use actix::Recipient;
 
 use super::cell::{ChildEvent, Order, What};
 use super::panic::PanicReport;
-use super::slot::{Branch, Slot};
-use super::spec::Group;
+use super::slot::{Branch, Slot, Slots};
+use super::spec::{ChildSpec, Group};
 use crate::domain::restart::{Failures, Intensity, Progress, RestartWindow, Strategy, plan};
 use crate::messages::life::{
     ChildStatus, ControlError, Escalation, ExitReason, KillHow, LastExit, LifeFact, LifeState,
 };
 
 pub(super) struct Tree {
-    slots: Vec<Slot>,
+    slots: Slots,
     branches: Vec<Branch>,
     /// Of restarts of whole groups.
     window: RestartWindow,
@@ -34,12 +34,11 @@ pub(super) struct Tree {
 
 impl Tree {
     pub(super) fn new(groups: Vec<Group>, now: Instant, wall_clock_ms: fn() -> u64) -> Self {
-        let mut slots = Vec::new();
+        let mut slots = Slots::default();
         let mut branches = Vec::new();
         for (branch, group) in groups.into_iter().enumerate() {
-            let first = slots.len();
-            slots.extend(group.children.into_iter().map(|spec| Slot::new(spec, branch, now)));
-            let members = first..slots.len();
+            let children = group.children.into_iter();
+            let members: Vec<usize> = children.map(|spec| slots.insert(Slot::new(spec, branch, now))).collect();
             branches.push(Branch {
                 id: group.id,
                 strategy: group.strategy,
@@ -48,7 +47,7 @@ impl Tree {
                 backoff: group.backoff,
                 stops_together: group.stops_together,
                 to_stop: VecDeque::new(),
-                to_start: members.clone().collect(),
+                to_start: members.iter().copied().collect(),
                 members,
                 in_order: true,
             });
@@ -76,7 +75,7 @@ impl Tree {
     /// An id that two children share.
     pub(super) fn duplicate(&self) -> Option<Arc<str>> {
         let mut seen = BTreeSet::new();
-        self.slots.iter().map(|slot| &slot.spec.id).find(|id| !seen.insert(*id)).cloned()
+        self.slots.iter().map(|(_, slot)| &slot.spec.id).find(|id| !seen.insert(*id)).cloned()
     }
 
     /// Every child was up once.
@@ -98,8 +97,8 @@ impl Tree {
         if self.closing {
             return None;
         }
-        let starts = self.slots.iter().filter_map(|slot| slot.back_at).filter(|at| *at > now);
-        let kills = self.slots.iter().filter_map(|slot| slot.stop_by);
+        let starts = self.slots.iter().filter_map(|(_, slot)| slot.back_at).filter(|at| *at > now);
+        let kills = self.slots.iter().filter_map(|(_, slot)| slot.stop_by);
         starts.chain(kills).min()
     }
 
@@ -108,7 +107,7 @@ impl Tree {
         if self.closing {
             return;
         }
-        for slot in &mut self.slots {
+        for (_, slot) in self.slots.iter_mut() {
             if slot.stop_by.is_some_and(|by| by <= now) {
                 slot.stop_by = None;
                 slot.order(Order::Kill(slot.incarnation, ExitReason::Overdue));
@@ -163,7 +162,7 @@ impl Tree {
 
     /// A cell reported.
     pub(super) fn heard(&mut self, event: ChildEvent, now: Instant) {
-        let slot = &mut self.slots[event.slot];
+        let Some(slot) = self.slots.get_mut(event.slot) else { return };
         match event.what {
             What::Up if event.incarnation == slot.incarnation => {
                 if slot.state() == LifeState::Starting && !self.closing {
@@ -198,7 +197,7 @@ impl Tree {
         slot.backoff = None;
         slot.enter(LifeState::Down);
 
-        let cannot_come_back = self.closing || reason == ExitReason::ArbiterDead;
+        let cannot_come_back = self.closing || slot.parting || reason == ExitReason::ArbiterDead;
         let back_in = if !cannot_come_back && asked {
             Some(Duration::ZERO)
         } else if !cannot_come_back && slot.spec.restart.restarts(reason == ExitReason::Stopped) {
@@ -241,12 +240,13 @@ impl Tree {
     fn queue(&mut self, index: usize, itself_runs: bool) {
         let slots = &self.slots;
         let branch = &mut self.branches[slots[index].branch];
-        let first = branch.members.start;
-        let lives = |member: usize| slots[first + member].state() != LifeState::Ended;
-        let plan = plan(branch.strategy, index - first, branch.members.len(), lives);
-        let stops = plan.stop.into_iter().map(|member| first + member).filter(|other| slots[*other].is_running());
+        let members = branch.members.clone();
+        let Some(failed) = members.iter().position(|member| *member == index) else { return };
+        let lives = |member: usize| slots[members[member]].state() != LifeState::Ended;
+        let plan = plan(branch.strategy, failed, members.len(), lives);
+        let stops = plan.stop.into_iter().map(|member| members[member]).filter(|other| slots[*other].is_running());
         branch.queue_stops(stops.chain(itself_runs.then_some(index)));
-        branch.to_start.extend(plan.start.into_iter().map(|member| first + member));
+        branch.to_start.extend(plan.start.into_iter().map(|member| members[member]));
     }
 
     /// The group failed too often: all of it is restarted in order, and the tree counts that.
@@ -268,8 +268,10 @@ impl Tree {
         branch.window.clear();
         branch.in_order = true;
         let members = branch.members.clone();
-        branch.to_stop = members.clone().rev().filter(|member| self.slots[*member].is_running()).collect();
-        branch.to_start = members.clone().filter(|member| self.slots[*member].state() != LifeState::Ended).collect();
+        let slots = &self.slots;
+        branch.to_stop = members.iter().rev().copied().filter(|member| slots[*member].is_running()).collect();
+        let live = members.iter().copied().filter(|member| slots[*member].state() != LifeState::Ended);
+        branch.to_start = live.collect();
         for member in members {
             let at = self.slots[member].back_at.map_or(now + wait, |at| at.max(now + wait));
             self.slots[member].back_at = Some(at);
@@ -295,7 +297,7 @@ impl Tree {
 
     /// The shutdown is through: cells leave without a word.
     pub(super) fn all_ended(&mut self) {
-        self.slots.iter_mut().for_each(|slot| slot.enter(LifeState::Ended));
+        self.slots.iter_mut().for_each(|(_, slot)| slot.enter(LifeState::Ended));
     }
 
     /// Looks for hangs; returns the children to ping, with the life that is meant.
@@ -304,7 +306,7 @@ impl Tree {
         if self.closing {
             return to_ping;
         }
-        for (index, slot) in self.slots.iter_mut().enumerate() {
+        for (index, slot) in self.slots.iter_mut() {
             let Some(limit) = slot.spec.hang_limit else { continue };
             if slot.state() != LifeState::Up {
                 continue;
@@ -328,8 +330,7 @@ impl Tree {
 
     /// A ping came back from that life.
     pub(super) fn answered(&mut self, index: usize, incarnation: u64) {
-        let slot = &mut self.slots[index];
-        if slot.incarnation == incarnation {
+        if let Some(slot) = self.slots.get_mut(index).filter(|slot| slot.incarnation == incarnation) {
             slot.progress.answered();
         }
     }
@@ -375,10 +376,55 @@ impl Tree {
     }
 
     fn find(&self, id: &str) -> Result<usize, ControlError> {
-        self.slots.iter().position(|slot| &*slot.spec.id == id).ok_or_else(|| ControlError::Unknown {
-            id: id.to_owned(),
-            known: self.slots.iter().map(|slot| slot.spec.id.to_string()).collect(),
+        let members = || self.slots.iter().filter(|(_, slot)| !slot.parting);
+        members().find(|(_, slot)| &*slot.spec.id == id).map(|(number, _)| number).ok_or_else(|| {
+            let known = members().map(|(_, slot)| slot.spec.id.to_string()).collect();
+            ControlError::Unknown { id: id.to_owned(), known }
         })
+    }
+
+    /// A new last member of a group. It is started once the group has booted and no restart of it is under way.
+    pub(super) fn add(&mut self, group: &str, spec: ChildSpec, now: Instant) -> Result<(), ControlError> {
+        if self.closing {
+            return Err(ControlError::Closing);
+        }
+        if self.slots.iter().any(|(_, slot)| slot.spec.id == spec.id) {
+            return Err(ControlError::Duplicate(spec.id.to_string()));
+        }
+        let Some(branch) = self.branches.iter().position(|branch| &*branch.id == group) else {
+            return Err(ControlError::UnknownGroup(group.to_owned()));
+        };
+        let number = self.slots.insert(Slot::new(spec, branch, now));
+        let branch = &mut self.branches[branch];
+        branch.members.push(number);
+        branch.to_start.insert(number);
+        Ok(())
+    }
+
+    /// Takes a member out of its group: from here on it is not restarted and counts nowhere. Its cell is ended by the
+    /// caller, who then says [`Tree::forget`].
+    pub(super) fn part(&mut self, id: &str) -> Result<usize, ControlError> {
+        if self.closing {
+            return Err(ControlError::Closing);
+        }
+        let number = self.find(id)?;
+        let slot = &mut self.slots[number];
+        let branch = &mut self.branches[slot.branch];
+        if branch.strategy != Strategy::OneForOne {
+            return Err(ControlError::Bound { id: id.to_owned(), group: branch.id.to_string() });
+        }
+        slot.parting = true;
+        slot.back_at = None;
+        slot.stop_by = None;
+        branch.members.retain(|member| *member != number);
+        branch.to_stop.retain(|member| *member != number);
+        branch.to_start.remove(&number);
+        Ok(number)
+    }
+
+    /// The cell of a child that was taken out has ended.
+    pub(super) fn forget(&mut self, number: usize) {
+        self.slots.remove(number);
     }
 
     pub(super) fn statuses(&self) -> Vec<ChildStatus> {
@@ -394,14 +440,17 @@ impl Tree {
             handling: slot.spec.vitals.handling(),
             arbiter: slot.spec.arbiter.to_string(),
         };
-        self.slots.iter().map(status).collect()
+        let members = self.branches.iter().flat_map(|branch| &branch.members);
+        members.map(|member| status(&self.slots[*member])).collect()
     }
 
     /// Who leaves at a shutdown, in that order; who stands together leaves at the same time.
     pub(super) fn leaving(&self) -> Vec<Vec<usize>> {
-        let mut stages = Vec::new();
+        let parting: Vec<usize> =
+            self.slots.iter().filter(|(_, slot)| slot.parting).map(|(number, _)| number).collect();
+        let mut stages = vec![parting];
         for branch in self.branches.iter().rev() {
-            let members = branch.members.clone().rev();
+            let members = branch.members.iter().rev().copied();
             if branch.stops_together {
                 stages.push(members.collect());
             } else {

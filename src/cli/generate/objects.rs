@@ -2,7 +2,7 @@
 
 use super::super::yaml::to_yaml;
 use crate::domain::rbac::{Rights, Rule, rights};
-use crate::settings::{Loaded, Origin, Scope, Settings};
+use crate::settings::{Loaded, Origin, Settings, WATCHES_A_KIND};
 use serde_json::{Map, Value, json};
 use std::path::Path;
 
@@ -109,12 +109,8 @@ fn namespace(plan: &Plan) -> Document {
 /// The identity of the process and what it may do.
 pub fn rbac(plan: &Plan) -> Vec<Document> {
     let settings = &plan.loaded.settings;
-    let namespaces = match settings.watch.scope() {
-        Scope::AllNamespaces => None,
-        Scope::Namespaces(names) => Some(names),
-    };
-    let Rights { cluster, namespaced, grants_more_than_is_read } =
-        rights(&settings.watch.captured(), namespaces, settings.cluster.id.is_none());
+    let reach = settings.watch.reach();
+    let Rights { cluster, namespaced, grants_more_than_is_read } = rights(&reach, settings.cluster.id.is_none());
     let mut documents = vec![Document::new(
         "Who the process is. Only its own pod mounts a token of it.",
         json!({
@@ -133,14 +129,38 @@ pub fn rbac(plan: &Plan) -> Vec<Document> {
             format!(
                 "The kinds that are captured, to list and to watch, in all namespaces; no other kind and no other verb.{secrets}"
             )
-        } else {
+        } else if cluster.iter().all(|rule| !rule.names.is_empty()) {
             "No right over the whole cluster but this one.".to_owned()
+        } else {
+            "What lives in no namespace, or is watched in all of them; no other right over the whole cluster."
+                .to_owned()
+        };
+        // Two reasons to ask for the whole cluster that nobody typed.
+        let filtered = settings.watch.kinds().iter().any(|(_, kind)| kind.namespaces.len() > WATCHES_A_KIND)
+            || settings.watch.namespaces.len() > WATCHES_A_KIND;
+        let filtered = if filtered {
+            format!(
+                "\nMore than {WATCHES_A_KIND} namespaces are watched by one watch of the whole cluster, of which the others are left out."
+            )
+        } else {
+            String::new()
+        };
+        let definitions = if settings.watch.needs_discovery() {
+            "\nBy the definitions of custom resources it is noticed that a kind appears or goes."
+        } else {
+            ""
         };
         let identity = match settings.cluster.id {
             None => "\nThe uid of namespace kube-system tells this cluster from another of the same name.",
             Some(_) => "",
         };
-        documents.extend(bound(plan, "ClusterRole", None, &cluster, &format!("{what}{identity}")));
+        documents.extend(bound(
+            plan,
+            "ClusterRole",
+            None,
+            &cluster,
+            &format!("{what}{filtered}{definitions}{identity}"),
+        ));
     }
     for (namespace, rules) in &namespaced {
         let what = format!("The kinds that are captured, to list and to watch, in this namespace.{secrets}");

@@ -200,7 +200,7 @@ impl Feed {
 
     fn open_reader(&mut self) {
         let (Some(log), Some(topics)) = (self.faces.log.get().cloned(), self.faces.topics.get()) else { return };
-        let Ok(topic) = topics::find(topics, EVENT_STREAM) else {
+        let Ok(topic) = topics::find(&topics, EVENT_STREAM) else {
             self.reader = Source::Refused;
             return;
         };

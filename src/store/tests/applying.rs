@@ -215,7 +215,8 @@ fn memory_goes_back_to_nothing_when_everything_is_deleted() {
     store.apply(&log);
     let memory = store.memory();
     assert_eq!((memory.bytes, memory.kinds[0].rows), (0, 0));
-    let index = store.tables[0].index();
+    let tables = store.tables();
+    let index = tables.all[0].index();
     assert_eq!((index.names.len(), index.tagged.len(), index.namespaces.len()), (0, 0, 0));
 }
 

@@ -46,7 +46,8 @@ fn an_event_counted_up_for_ever_takes_no_memory_for_ever() {
     for n in 0..10_000 {
         store.apply(&[event(n, "same", n as u64, n)]);
     }
-    let index = store.tables[2].index();
+    let tables = store.tables();
+    let index = tables.all[2].index();
     assert_eq!(index.names.len(), 1);
     assert!(index.arrivals.len() < 100, "{}", index.arrivals.len());
 }
@@ -81,6 +82,6 @@ proptest! {
         store.expire_events(now);
         store.expire_events(10_000);
         prop_assert_eq!(store.memory().bytes, 0);
-        prop_assert_eq!(store.tables[2].index().tagged.len(), 0);
+        prop_assert_eq!(store.tables().all[2].index().tagged.len(), 0);
     }
 }

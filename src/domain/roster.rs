@@ -1,0 +1,204 @@
+//! Which kinds are watched, and what becomes of that when the API server says anew which ones it serves.
+//!
+//! Discovery lags and lies by omission: a group whose server is away serves nothing for a moment. So a kind is started as
+//! soon as it is served, and let go only when two looks in a row miss it, its group was really asked, and a list of it is
+//! refused as unknown.
+
+use super::kind::Kind;
+use std::collections::BTreeMap;
+
+/// Where a kind stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Watched,
+    /// The last look missed it.
+    Missed,
+    /// Its definition is gone; its watchers are being stopped.
+    Going,
+    /// It is served in another version; its watchers are being stopped, to begin again.
+    Moving,
+}
+
+/// The kinds that have watchers.
+#[derive(Debug, Default)]
+pub struct Roster {
+    kinds: BTreeMap<Kind, Stage>,
+}
+
+/// What a look at the API server asks for.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Steps {
+    /// To be started; [`Roster::started`] says so.
+    pub start: Vec<Kind>,
+    /// Missed twice: gone if a list of it is refused as unknown ([`Roster::is_gone`]).
+    pub confirm: Vec<Kind>,
+    /// To be stopped, not for being gone but to begin again in another version.
+    pub moved: Vec<Kind>,
+    /// Found gone before and not stopped yet.
+    pub going: Vec<Kind>,
+    /// Served and wanted, and more than there may be.
+    pub beyond: Vec<Kind>,
+}
+
+impl Roster {
+    /// The kinds that the process starts with.
+    pub fn new(kinds: impl IntoIterator<Item = Kind>) -> Self {
+        Self { kinds: kinds.into_iter().map(|kind| (kind, Stage::Watched)).collect() }
+    }
+
+    /// What to do when these kinds are served and wanted, at most `most` in all. `is_sure` says of a kind that is not
+    /// served whether its group was really asked. Kinds that are watched keep their place.
+    pub fn look(&mut self, served: &[Kind], is_sure: impl Fn(&Kind) -> bool, most: usize) -> Steps {
+        let mut steps = Steps::default();
+        for (kind, stage) in &mut self.kinds {
+            let now = served.iter().find(|served| *served == kind);
+            match (&*stage, now) {
+                (Stage::Going, _) => steps.going.push(kind.clone()),
+                (Stage::Moving, _) => steps.moved.push(kind.clone()),
+                (_, Some(now)) if now.version() != kind.version() => {
+                    *stage = Stage::Moving;
+                    steps.moved.push(kind.clone());
+                }
+                (_, Some(_)) => *stage = Stage::Watched,
+                (_, None) if !is_sure(kind) => *stage = Stage::Watched,
+                (Stage::Watched, None) => *stage = Stage::Missed,
+                (Stage::Missed, None) => steps.confirm.push(kind.clone()),
+            }
+        }
+        for kind in served.iter().filter(|kind| !self.kinds.contains_key(*kind)) {
+            let there = self.kinds.len() + steps.start.len();
+            if there < most { steps.start.push(kind.clone()) } else { steps.beyond.push(kind.clone()) }
+        }
+        steps
+    }
+
+    /// A kind has its watchers.
+    pub fn started(&mut self, kind: Kind) {
+        self.kinds.insert(kind, Stage::Watched);
+    }
+
+    /// A list of it was refused as unknown: its watchers are to be stopped, whatever a later look says.
+    pub fn is_gone(&mut self, kind: &Kind) {
+        if let Some(stage) = self.kinds.get_mut(kind) {
+            *stage = Stage::Going;
+        }
+    }
+
+    /// Its watchers are no more.
+    pub fn stopped(&mut self, kind: &Kind) {
+        self.kinds.remove(kind);
+    }
+
+    /// Whether something that was begun is not finished, or not certain yet.
+    pub fn is_settled(&self) -> bool {
+        self.kinds.values().all(|stage| *stage == Stage::Watched)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::{prop, prop_assert, prop_assert_eq, proptest};
+
+    fn kind(plural: &str, version: &str) -> Kind {
+        Kind::custom("example.com", version, plural, plural, true)
+    }
+
+    fn a() -> Kind {
+        kind("as", "v1")
+    }
+
+    fn sure(_: &Kind) -> bool {
+        true
+    }
+
+    #[test]
+    fn a_kind_that_appears_is_started_once_and_tried_again_until_it_is() {
+        let mut roster = Roster::default();
+        for _ in 0..2 {
+            assert_eq!(roster.look(&[a()], sure, 9).start, [a()]);
+        }
+        roster.started(a());
+        assert_eq!(roster.look(&[a()], sure, 9), Steps::default());
+        assert!(roster.is_settled());
+    }
+
+    #[test]
+    fn a_kind_is_gone_when_two_looks_miss_it_and_a_list_is_refused() {
+        let mut roster = Roster::new([a()]);
+        assert_eq!(roster.look(&[], sure, 9), Steps::default());
+        assert!(!roster.is_settled(), "the next look comes soon");
+        assert_eq!(roster.look(&[], sure, 9).confirm, [a()]);
+        assert_eq!(roster.look(&[], sure, 9).confirm, [a()], "a list still answers: asked again");
+        roster.is_gone(&a());
+        let steps = roster.look(&[a()], sure, 9);
+        assert_eq!((steps.going, steps.start), (vec![a()], vec![]), "what was begun is finished, though it is back");
+        roster.stopped(&a());
+        assert_eq!(roster.look(&[a()], sure, 9).start, [a()]);
+    }
+
+    #[test]
+    fn one_look_that_misses_a_kind_and_a_group_that_did_not_answer_mean_nothing() {
+        let mut roster = Roster::new([a()]);
+        for served in [vec![], vec![a()], vec![], vec![a()]] {
+            assert_eq!(roster.look(&served, sure, 9), Steps::default());
+        }
+        for _ in 0..9 {
+            assert_eq!(roster.look(&[], |_| false, 9), Steps::default());
+        }
+        assert_eq!(roster.look(&[], sure, 9), Steps::default(), "the first sure look that misses it");
+    }
+
+    #[test]
+    fn a_kind_that_is_served_in_another_version_begins_again() {
+        let mut roster = Roster::new([kind("as", "v1beta1")]);
+        let steps = roster.look(&[a()], sure, 9);
+        assert_eq!((steps.moved.len(), steps.start.len()), (1, 0));
+        assert_eq!(steps.moved[0].version(), "v1beta1", "what is stopped");
+        roster.stopped(&a());
+        assert_eq!(roster.look(&[a()], sure, 9).start[0].version(), "v1");
+    }
+
+    #[test]
+    fn what_is_watched_keeps_its_place_when_there_are_too_many() {
+        let mut roster = Roster::new([kind("zs", "v1")]);
+        let steps = roster.look(&[a(), kind("bs", "v1"), kind("zs", "v1")], sure, 2);
+        assert_eq!((steps.start, steps.beyond), (vec![a()], vec![kind("bs", "v1")]));
+    }
+
+    proptest! {
+        /// Whatever comes and goes, and however often a step fails: what is served twice in a row and steps that work lead
+        /// to exactly what is served being watched.
+        #[test]
+        fn it_always_comes_to_watch_what_is_served(looks in prop::collection::vec((0u8..16, 0u8..16, 0u8..4), 0..40), last in 0u8..16) {
+            let named = |bits: u8, version: &str| -> Vec<Kind> {
+                let names = ["as", "bs", "cs", "ds"];
+                (0..4).filter(|bit| bits & (1 << bit) != 0).map(|bit| kind(names[bit], version)).collect()
+            };
+            let mut roster = Roster::default();
+            let step = |roster: &mut Roster, served: &[Kind], works: u8| {
+                let steps = roster.look(served, sure, 100);
+                for kind in steps.moved.iter().chain(&steps.going) {
+                    if works & 1 != 0 { roster.stopped(kind) }
+                }
+                for kind in &steps.confirm {
+                    roster.is_gone(kind);
+                    if works & 1 != 0 { roster.stopped(kind) }
+                }
+                for kind in steps.start {
+                    if works & 2 != 0 { roster.started(kind) }
+                }
+            };
+            for (bits, version, works) in looks {
+                step(&mut roster, &named(bits, if version < 12 { "v1" } else { "v2" }), works);
+            }
+            let served = named(last, "v1");
+            for _ in 0..4 {
+                step(&mut roster, &served, 3);
+            }
+            prop_assert!(roster.is_settled());
+            prop_assert_eq!(roster.kinds.keys().cloned().collect::<Vec<_>>(), served);
+            prop_assert!(roster.kinds.keys().all(|kind| kind.version() == "v1"));
+        }
+    }
+}

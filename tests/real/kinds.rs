@@ -1,0 +1,200 @@
+//! Kinds that come and go while the process runs.
+
+use super::checker::{Record, violations};
+use super::kit::{Parts, Product, Trial, Where::*, eventually};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+pub const TRIALS: &[Trial] = &[
+    ("thirty_kinds_of_five_groups_that_appear_are_answered_for_within_ten_seconds", Both, thirty_appear),
+    ("a_kind_that_goes_is_deleted_in_the_log_and_one_that_comes_back_is_watched_again", Both, goes_and_comes_back),
+    ("a_kind_that_is_named_and_not_served_is_parked_and_watched_once_it_is", Both, named_and_not_served),
+    ("a_kind_that_goes_while_the_process_is_down_is_deleted_in_the_log", Both, goes_while_down),
+];
+
+const PROMISED: Duration = Duration::from_secs(10);
+
+#[allow(clippy::disallowed_methods, reason = "figures for whoever reads the run")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+
+/// `k0s.g0.kinds.test`
+fn id(plural: &str, group: &str) -> String {
+    format!("{plural}.{group}")
+}
+
+fn define(parts: &Parts, plural: &str, group: &str) {
+    let singular = plural.trim_end_matches('s');
+    let schema = json!({"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}});
+    let definition = json!({
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": id(plural, group)},
+        "spec": {
+            "group": group,
+            "names": {"plural": plural, "singular": singular, "kind": singular.to_uppercase()},
+            "scope": "Namespaced",
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": schema}],
+        },
+    });
+    parts.api("POST", DEFINITIONS, &definition);
+}
+
+fn undefine(parts: &Parts, plural: &str, group: &str) {
+    let path = format!("{DEFINITIONS}/{}", id(plural, group));
+    parts.api("DELETE", &path, &Value::Null);
+    eventually("the definition is gone", || (parts.ask("GET", &path, &Value::Null).0 == 404).then_some(()));
+}
+
+/// As soon as the API server takes it.
+fn create(parts: &Parts, plural: &str, group: &str, namespace: &str, name: &str) {
+    let object = json!({
+        "apiVersion": format!("{group}/v1"),
+        "kind": plural.trim_end_matches('s').to_uppercase(),
+        "metadata": {"name": name},
+        "spec": {"is": "there"},
+    });
+    let path = format!("/apis/{group}/v1/namespaces/{namespace}/{plural}");
+    eventually("the object is taken", || {
+        let (status, answer) = parts.ask("POST", &path, &object);
+        assert!(matches!(status, 201 | 404 | 409 | 429 | 500..), "{path}: {status} {answer}");
+        matches!(status, 201 | 409).then_some(())
+    });
+}
+
+/// Objects in the table of a kind; `None` while there is none.
+fn rows(product: &Product, kind: &str, namespace: &str) -> Option<usize> {
+    let (status, body) = product.get(&format!("/api/v1/objects?kind={kind}&namespace={namespace}"));
+    (status == 200).then(|| body["items"].as_array().expect("a list").len())
+}
+
+fn parked(product: &Product) -> BTreeMap<String, Value> {
+    let (_, board) = product.get("/api/v1/pipeline");
+    let parked = board["parked"].as_array().expect("a list").clone();
+    parked.into_iter().map(|kind| (kind["kind"].as_str().expect("a name").to_owned(), kind)).collect()
+}
+
+fn deletes(records: &[Record]) -> usize {
+    records.iter().filter(|record| record.op() == Some("d")).count()
+}
+
+fn of_the_groups(groups: &[String]) -> Vec<String> {
+    groups.iter().map(|group| format!("watch.\"*.{group}\".policy=\"full\"")).collect()
+}
+
+fn thirty_appear(parts: &Parts) {
+    parts.namespace("thirty");
+    let groups: Vec<String> = (0..5).map(|n| format!("g{n}.thirty.test")).collect();
+    let mut sets = of_the_groups(&groups);
+    sets.push("watch.namespaces.thirty=true".into());
+    let product = parts.product("thirty", &sets.iter().map(String::as_str).collect::<Vec<_>>());
+    assert_eq!(parked(&product).len(), 5, "nothing of these groups is served yet: {:?}", parked(&product));
+    let kinds: Vec<(String, String)> = (0..30).map(|n| (format!("k{n}s"), groups[n % groups.len()].clone())).collect();
+    let mut waiting: Vec<(String, Instant)> = Vec::new();
+    for (plural, group) in &kinds {
+        define(parts, plural, group);
+        waiting.push((id(plural, group), now()));
+    }
+    let mut slowest = Duration::ZERO;
+    eventually("every kind has its topic and table", || {
+        waiting.retain(|(kind, since)| {
+            let is_there = rows(&product, kind, "thirty").is_some();
+            if is_there {
+                slowest = slowest.max(since.elapsed());
+            }
+            !is_there
+        });
+        waiting.is_empty().then_some(())
+    });
+    println!("30 kinds of 5 groups: topic and table of the slowest after {slowest:.1?}");
+    assert!(slowest < PROMISED, "{slowest:?}");
+    assert_eq!(parked(&product), BTreeMap::new());
+    assert!(product.running.board().missing().is_empty(), "readiness stays");
+    for (plural, group) in &kinds {
+        (0..3).for_each(|n| create(parts, plural, group, "thirty", &format!("o-{n}")));
+    }
+    let created = now();
+    for (plural, group) in &kinds {
+        let kind = id(plural, group);
+        eventually("all objects are in the table", || (rows(&product, &kind, "thirty") == Some(3)).then_some(()));
+        let records = parts.dump(&product.topic(&format!("k8s-{kind}")));
+        assert_eq!(violations(&records), Vec::<String>::new());
+        assert_eq!(records.iter().filter(|record| record.op().is_some()).count(), 3, "{kind}");
+    }
+    println!("90 objects of 30 kinds: in tables and topics {:.1?} after the last was created", created.elapsed());
+    for (plural, group) in &kinds {
+        parts.api("DELETE", &format!("{DEFINITIONS}/{}", id(plural, group)), &Value::Null);
+    }
+    eventually("no watcher of them is left", || {
+        let rows = product.running.board().watchers();
+        rows.iter().all(|row| !row.target.kind.group().ends_with("thirty.test")).then_some(())
+    });
+    let left: usize =
+        kinds.iter().map(|(plural, group)| rows(&product, &id(plural, group), "thirty").unwrap_or(1)).sum();
+    assert_eq!(left, 0, "their tables are there, and empty");
+}
+
+fn goes_and_comes_back(parts: &Parts) {
+    parts.namespace("comes");
+    let (plural, group) = ("visitors", "comes.test");
+    let sets = [format!("watch.\"{}\".policy=\"full\"", id(plural, group)), "watch.namespaces.comes=true".into()];
+    define(parts, plural, group);
+    create(parts, plural, group, "comes", "a");
+    let product = parts.product("comes", &sets.each_ref().map(String::as_str));
+    let (kind, topic) = (id(plural, group), product.topic("k8s-visitors.comes.test"));
+    for round in 1..=2 {
+        create(parts, plural, group, "comes", "b");
+        eventually("both are there", || (rows(&product, &kind, "comes") == Some(2)).then_some(()));
+        undefine(parts, plural, group);
+        eventually("it is parked", || parked(&product).contains_key(&kind).then_some(()));
+        eventually("its watcher is gone", || {
+            let rows = product.running.board().watchers();
+            rows.iter().all(|row| row.target.kind.id() != kind).then_some(())
+        });
+        assert_eq!(rows(&product, &kind, "comes"), Some(0), "the table stays");
+        let records = parts.dump(&topic);
+        assert_eq!(violations(&records), Vec::<String>::new());
+        assert_eq!(deletes(&records), 2 * round);
+        define(parts, plural, group);
+        create(parts, plural, group, "comes", "a");
+        eventually("it is watched again", || (rows(&product, &kind, "comes") == Some(1)).then_some(()));
+        assert!(!parked(&product).contains_key(&kind), "{:?}", parked(&product));
+    }
+}
+
+fn named_and_not_served(parts: &Parts) {
+    let (plural, group) = ("lates", "named.test");
+    let kind = id(plural, group);
+    let sets = [format!("watch.\"{kind}\".policy=\"full\""), "watch.podz.policy=\"full\"".into()];
+    let product = parts.product("named", &sets.each_ref().map(String::as_str));
+    let known = parked(&product);
+    assert_eq!(known["podz"]["didYouMean"], "pods", "{known:?}");
+    assert!(known.contains_key(&kind), "{known:?}");
+    let degraded = product.get("/api/v1/pipeline").1["degraded"].to_string();
+    assert!(degraded.contains("podz: not served; did you mean pods?"), "{degraded}");
+    define(parts, plural, group);
+    create(parts, plural, group, "default", "at-last");
+    eventually("it is watched", || (rows(&product, &kind, "default") == Some(1)).then_some(()));
+    assert_eq!(parked(&product).keys().collect::<Vec<_>>(), ["podz"]);
+}
+
+fn goes_while_down(parts: &Parts) {
+    let (plural, group) = ("ghosts", "down.test");
+    let kind = id(plural, group);
+    let set = format!("watch.\"{kind}\".policy=\"full\"");
+    define(parts, plural, group);
+    (0..2).for_each(|n| create(parts, plural, group, "default", &format!("g-{n}")));
+    let product = parts.product("ghosts", &[&set]);
+    eventually("both are there", || (rows(&product, &kind, "default") == Some(2)).then_some(()));
+    assert_eq!(product.running.shutdown(), 0);
+    undefine(parts, plural, group);
+    let product = parts.product("ghosts", &[&set]);
+    eventually("they are deleted", || (rows(&product, &kind, "default") == Some(0)).then_some(()));
+    eventually("it is parked", || parked(&product).contains_key(&kind).then_some(()));
+    let records = parts.dump(&product.topic("k8s-ghosts.down.test"));
+    assert_eq!((deletes(&records), violations(&records)), (2, Vec::new()));
+}
