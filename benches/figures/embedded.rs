@@ -10,6 +10,7 @@ use agent_events::log::{Log as _, Producer, SendError, Start};
 use bytes::Bytes;
 use std::fs::File;
 use std::io::Write as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -18,7 +19,7 @@ use tokio::runtime::Runtime;
 
 const SECTION: &str = "embedded";
 const PLAIN: &str = "the same bytes appended to one file, an fsync for each 4 MiB";
-const PARTITIONS: i32 = 12;
+pub const PARTITIONS: i32 = 12;
 /// As the log's own groups at most.
 const GROUP: usize = 4 << 20;
 const DAY_MS: i64 = 24 * 3_600_000;
@@ -62,15 +63,15 @@ impl AckSink for Acked {
     }
 }
 
-struct Ours {
-    log: EmbeddedLog,
-    runtime: Runtime,
-    topic: Arc<str>,
-    _dir: TempDir,
+pub struct Ours {
+    pub log: EmbeddedLog,
+    pub runtime: Runtime,
+    pub topic: Arc<str>,
+    dir: TempDir,
 }
 
 impl Ours {
-    fn open(config: &[(&str, &str)]) -> Self {
+    pub fn open(config: &[(&str, &str)]) -> Self {
         let dir = directory();
         let (queue_bytes, max_record_bytes) = (32 << 20, 10 << 20);
         let path = dir.path().join("log");
@@ -81,11 +82,16 @@ impl Ours {
         let config = config.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
         let spec = TopicSpec { name: "figures".into(), partitions: PARTITIONS, replication: 1, config };
         runtime.block_on(log.create(&spec)).expect("there is room");
-        Self { log, runtime, topic: "figures".into(), _dir: dir }
+        Self { log, runtime, topic: "figures".into(), dir }
+    }
+
+    /// Where other files may stand beside it.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
     }
 
     /// Sends all, as fast as the queue takes them, and waits for the last ack.
-    fn append(&self, records: impl Iterator<Item = OutRecord>) {
+    pub fn append(&self, records: impl Iterator<Item = OutRecord>) {
         let producer = self.log.producer().expect("it can be written to");
         let acked = Arc::new(Acked::default());
         let mut sent = 0;

@@ -1,12 +1,13 @@
 //! The figures of agent-events, each with its baseline measured in the same run.
 //!
-//! `cargo bench --bench figures [-- [--quick] [--write] [decode] [ack] [cluster] [embedded]]`
+//! `cargo bench --bench figures [-- [--quick] [--write] [decode] [ack] [cluster] [embedded] [resume]]`
 //!
 //! | section | ours | baseline |
 //! |---|---|---|
 //! | decode | watch line → redacted record, CPU of one thread | kube's typed decode and re-encode of the same lines |
 //! | cluster | the release binary on a real API server and Kafka | a bare reader of the same API server |
 //! | embedded | the embedded log: append, fold, compaction | a plain file with the same bytes and fsyncs |
+//! | resume | saved fold and its tail | the whole log |
 //! | ack | watch bytes → ack of a real Kafka, the whole product | a bare librdkafka producer with the same bytes |
 //!
 //! Absolute figures drift with the machine and with what else runs on it; the ratios are what counts. Each side runs
@@ -27,6 +28,7 @@ mod pods;
 mod product;
 mod raw;
 mod report;
+mod resume;
 mod roles;
 
 use clap::Parser;
@@ -106,8 +108,13 @@ const QUICK: Scale = Scale {
 
 type Section = fn(&mut Report, Scale);
 
-const SECTIONS: &[(&str, Section)] =
-    &[("decode", decode::run), ("ack", ack::run), ("cluster", cluster::run), ("embedded", embedded::run)];
+const SECTIONS: &[(&str, Section)] = &[
+    ("decode", decode::run),
+    ("ack", ack::run),
+    ("cluster", cluster::run),
+    ("embedded", embedded::run),
+    ("resume", resume::run),
+];
 
 fn main() {
     let arguments = Arguments::parse();

@@ -140,7 +140,7 @@ async fn look_after(lent: Arc<Lent>, row: Arc<WatcherRow>) -> String {
 async fn counts(lent: &Lent, row: &WatcherRow) -> Option<Counts> {
     let server = identities::count(&*lent.api, &row.target, lent.page.1).await.ok()??;
     let settled = row.lane.is_drained();
-    let log = lent.store.restored(&row.target.kind, row.target.namespace.as_deref()).live.len() as u64;
+    let log = lent.store.restored(&row.target.kind, |at| row.target.covers(at)).live.len() as u64;
     Some(Counts { server, log, received: row.received.load(Ordering::Relaxed), settled })
 }
 
@@ -231,7 +231,7 @@ async fn caught_up(lent: &Lent, target: &Target) -> bool {
 }
 
 fn folded(lent: &Lent, target: &Target) -> Side {
-    let live = lent.store.restored(&target.kind, target.namespace.as_deref()).live;
+    let live = lent.store.restored(&target.kind, |at| target.covers(at)).live;
     let ours = live.into_iter().filter(|(at, ..)| target.covers(at));
     ours.map(|(at, uid, rv, _)| (at, Version { uid, rv })).collect()
 }

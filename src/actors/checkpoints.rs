@@ -55,6 +55,13 @@ impl Checkpoints {
         slots.push(Arc::new(slot));
     }
 
+    /// The newest checkpoint of an owner that the log acked in this life.
+    pub fn acked(&self, owner: &str) -> Option<Checkpoint> {
+        let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        let acked = |slot: &Arc<Slot>| slot.written.lock().unwrap_or_else(PoisonError::into_inner).acked.clone();
+        slots.iter().filter_map(acked).find(|checkpoint| checkpoint.owner == owner)
+    }
+
     /// The records of what is due, with tokens that note when they are durable. At most one is under way per owner.
     pub fn due(&self, now_ms: i64) -> Vec<(OutRecord, AckToken)> {
         let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner).clone();

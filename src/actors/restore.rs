@@ -1,4 +1,4 @@
-//! How a watcher takes over what the log already holds, and repairs what a dead writer left behind.
+//! How a watcher takes over what the log already holds, and repairs what a dead writer or another scope left behind.
 
 use super::watcher::Lent;
 use crate::domain::envelope::{Change, Observed, Op};
@@ -7,10 +7,35 @@ use crate::domain::kind::Tracking;
 use crate::domain::record::OutRecord;
 use crate::domain::redact::{self, Identity};
 use crate::domain::rv::Rv;
+use crate::domain::target::Target;
 use crate::domain::watch::{Capture, Point};
 use crate::observe::clock;
-use std::sync::PoisonError;
-use std::sync::atomic::Ordering;
+use crate::store::Restored;
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// What the watchers of one kind share.
+pub struct Siblings {
+    /// All of them. What none covers has left the scope.
+    pub targets: Vec<Target>,
+    /// Those that have not taken over yet.
+    pub waiting: AtomicUsize,
+    /// What has left the scope and is not written yet; the last watcher that takes over writes it.
+    pub leaving: Mutex<VecDeque<Name>>,
+}
+
+impl Siblings {
+    /// Of these targets.
+    pub fn new(targets: Vec<Target>) -> Self {
+        Self { waiting: AtomicUsize::new(targets.len()), targets, leaving: Mutex::default() }
+    }
+}
+
+/// Compaction leaves a record alone for longer than this after what stands behind it was written
+/// (`min.compaction.lag.ms`, 24 h as we make the topics): within it the fold knows every valid record of a shadowed key.
+const UNCOMPACTED: Duration = Duration::from_secs(3600);
 
 /// Fills the capture from the fold, once per process: what is live, what is dead, and the tombstones that a dead writer
 /// still owed. Later lives find it filled.
@@ -20,17 +45,16 @@ pub fn take_over(lent: &Lent) {
         return;
     }
     let kind = &lent.target.kind;
-    let mut capture = Capture::default();
     let Point { history_epoch, rv } = lent.resume_from.clone();
-    capture.history_epoch = history_epoch;
-    if !rv.is_empty() {
+    let mut capture = Capture { history_epoch, rebase: lent.rebase.clone(), ..Capture::default() };
+    if !rv.is_empty() && capture.rebase.is_none() {
         capture.position = rv;
         capture.synced = true;
         capture.from_checkpoint = true;
     }
     let mut shadowed = Vec::new();
     if kind.tracking() == Tracking::Table {
-        let restored = lent.store.restored(kind, lent.target.namespace.as_deref());
+        let restored = lent.store.restored(kind, |at| lent.target.covers(at));
         tracing::info!(
             watcher = lent.target.id(),
             live = restored.live.len(),
@@ -40,43 +64,102 @@ pub fn take_over(lent: &Lent) {
             resume_from = %capture.position,
             "taken over from the log"
         );
-        capture.no_checkpoint = !capture.synced && !restored.live.is_empty();
-        for (at, uid, rv, history_epoch) in restored.live {
+        if restored.history_epoch > history_epoch {
+            // A new history had begun, and its writer was killed before a checkpoint said so: that one's version is of the
+            // history before, and what stands there of the new one may itself have been rewound. A newer one is safe.
+            begin_anew(&mut capture);
+            capture.history_epoch = restored.history_epoch + 1;
+        }
+        let Restored { live, owed, dead, ends, shadowed: keys, .. } = restored;
+        let unasked_for = capture.rebase.is_none() && !capture.synced;
+        capture.no_checkpoint = unasked_for && !live.is_empty();
+        for (at, uid, rv, history_epoch) in live {
             capture.index.restore_live(at, uid, rv, history_epoch);
         }
-        // Where a rewound history has no position yet, the dead are those of the one before: they may live again.
-        for (uid, rv) in restored.dead.into_iter().filter(|_| capture.synced || history_epoch == 0) {
-            capture.index.restore_dead(uid, rv, history_epoch);
+        // Who died in another history may live again in this one.
+        let current = capture.history_epoch;
+        for death in dead.into_iter().filter(|death| death.history_epoch == current) {
+            capture.index.restore_dead(death.uid, death.rv, current);
         }
-        for (at, last) in restored.ends.into_iter().filter(|_| capture.synced) {
-            capture.index.restore_end(at, last, history_epoch);
+        let synced = capture.synced;
+        for (at, last, _) in ends.into_iter().filter(|(_, _, epoch)| synced && *epoch == current) {
+            capture.index.restore_end(at, last, current);
         }
-        let now = clock::wall_ms();
-        let owed = restored
-            .owed
-            .iter()
-            .map(|(at, uid, rv)| lent.writer.tombstone(&at.namespace, &at.name, uid, rv, history_epoch, now));
-        lent.lane.push(owed.collect::<Vec<OutRecord>>(), None);
-        for (_, uid, rv) in restored.owed {
-            capture.index.restore_dead(uid, rv, history_epoch);
-        }
+        pay(lent, &owed, current);
         capture.index.bury(&capture.position.clone());
-        shadowed = restored.shadowed;
-        if shadowed.iter().any(|at| capture.index.live(at).is_none()) {
+        let long_ago = clock::wall_ms() - i64::try_from(UNCOMPACTED.as_millis()).unwrap_or(i64::MAX);
+        if keys.iter().any(|(at, written_ms)| capture.index.live(at).is_none() && *written_ms < long_ago) {
             // Compaction may have taken the valid record of such a key: only a list can say whether it lives.
-            capture.position = Rv::default();
-            capture.synced = false;
-            shadowed.retain(|at| capture.index.live(at).is_some());
+            begin_anew(&mut capture);
         }
-        if lent.taken_over.fetch_sub(1, Ordering::AcqRel) == 1 {
+        // Of the others it is known: they are gone, or what the watch brings next.
+        let known = |(at, written_ms): &(Name, i64)| capture.index.live(at).is_some() || *written_ms >= long_ago;
+        shadowed.extend(keys.into_iter().filter(known).map(|(at, _)| at));
+        if lent.siblings.waiting.fetch_sub(1, Ordering::AcqRel) == 1 {
             // The last watcher of the kind: from here on the capture remembers the dead as long as it must.
             lent.store.bury(kind);
+            see_off(lent, current);
         }
     }
     *slot = Some(capture);
     drop(slot);
     for at in shadowed {
         write_again(lent, &at);
+    }
+}
+
+/// Not from the checkpoint: from a list.
+fn begin_anew(capture: &mut Capture) {
+    capture.position = Rv::default();
+    capture.synced = false;
+    capture.from_checkpoint = false;
+}
+
+/// Writes the tombstones that are owed.
+fn pay(lent: &Lent, owed: &[(Name, Arc<str>, Rv)], history_epoch: u64) {
+    let now = clock::wall_ms();
+    let tombstone = |(at, uid, rv): &(Name, Arc<str>, Rv)| {
+        lent.writer.tombstone(&at.namespace, &at.name, uid, rv, history_epoch, now)
+    };
+    lent.lane.push(owed.iter().map(tombstone).collect::<Vec<OutRecord>>(), None);
+}
+
+/// What the log holds of the kind and no target covers any more: a namespace that is watched no longer. Nobody reports
+/// its end, so it is written once, by whoever takes over last.
+fn see_off(lent: &Lent, history_epoch: u64) {
+    let left = |at: &Name| !lent.siblings.targets.iter().any(|target| target.covers(at));
+    let Restored { live, owed, .. } = lent.store.restored(&lent.target.kind, left);
+    if !live.is_empty() {
+        tracing::info!(kind = %lent.target.kind, objects = live.len(), "no longer in scope: their deletes are written");
+    }
+    pay(lent, &owed, history_epoch);
+    let mut leaving = lent.siblings.leaving.lock().unwrap_or_else(PoisonError::into_inner);
+    leaving.extend(live.into_iter().map(|(at, ..)| at));
+}
+
+/// Writes the deletes of what has left the scope, as far as the lane has room. They are known from the fold alone: whoever
+/// is killed meanwhile leaves the rest to the next process.
+pub fn write_leavers(lent: &Lent) {
+    let mut leaving = lent.siblings.leaving.lock().unwrap_or_else(PoisonError::into_inner);
+    let kind = &lent.target.kind;
+    while lent.lane.has_room() {
+        let Some(at) = leaving.pop_front() else { return };
+        let Some(row) = lent.store.get(kind, &at) else { continue };
+        let (uid, rv, now) = (row.uid(), row.rv(), clock::wall_ms());
+        let identity = Identity { namespace: &at.namespace, name: &at.name, uid, rv };
+        let object = redact::last_known(kind, &identity, Some(row.json()));
+        let change = Change {
+            op: Op::Delete,
+            observed: Observed::Descoped,
+            snapshot: false,
+            list_rv: None,
+            inference: None,
+            history_epoch: row.history_epoch(),
+            before: None,
+            object,
+        };
+        let tombstone = lent.writer.tombstone(&at.namespace, &at.name, uid, rv, row.history_epoch(), now);
+        lent.lane.push([lent.writer.record(&change, now), tombstone], None);
     }
 }
 

@@ -1,20 +1,28 @@
 //! Folds the topics into the store. The store's only writer: a read never shows what is not durable.
 //!
+//! A start begins with the saved fold, where there is one that may be used, and reads the tail behind it; while it runs the
+//! fold is saved now and then, and at its end, by threads that neither it nor a query waits for.
+//!
 //! The positions live in the store, so a new life goes on where the last one stopped, in the middle of a batch if need be.
 
+use super::checkpoints::Checkpoints;
 use super::following::{Follow, Following};
 use super::rt::{self, Context, Worker};
 use super::watcher::{Repair, Watcher};
 use crate::domain::index::Name;
 use crate::domain::kind::Kind;
+use crate::domain::rv::Rv;
 use crate::domain::target::Target;
 use crate::log::{Log, ReadBatch, Reader, Start};
 use crate::messages::life::Drained;
 use crate::observe::board::Board;
 use crate::observe::clock;
 use crate::observe::metrics::{FoldResult, Metrics};
-use crate::store::Store;
-use actix::prelude::{ActorContext as _, Addr, AsyncContext as _, Handler, ResponseActFuture, StreamHandler};
+use crate::store::{Loaded, SavedFold, Store, Written};
+use actix::prelude::{
+    ActorContext as _, ActorFutureExt as _, Addr, AsyncContext as _, Handler, ResponseActFuture, StreamHandler,
+    WrapFuture as _,
+};
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -40,10 +48,22 @@ pub struct Lent {
     pub watchers: Watchers,
     /// Told when a writer with a higher epoch has taken over.
     pub superseded: Arc<dyn Fn(u64) + Send + Sync>,
+    /// Where the fold is saved, if it is.
+    pub saved: Option<Arc<Saving>>,
+    /// What is durable of each watcher: a resume from there brings back who died later.
+    pub checkpoints: Arc<Checkpoints>,
     /// The board.
     pub board: Arc<Board>,
     /// Metrics.
     pub metrics: Arc<Metrics>,
+}
+
+/// How the fold is saved.
+pub struct Saving {
+    /// The files.
+    pub fold: SavedFold,
+    /// How often.
+    pub every: Duration,
 }
 
 /// The actor.
@@ -62,6 +82,8 @@ rt::worker!(SharedState);
 const EXPIRE_EVERY: Duration = Duration::from_secs(10);
 /// A log that cannot be read now is asked again.
 const RETRY: Duration = Duration::from_secs(1);
+/// Who sends older records once more sends the newer ones next: long before this, unless he was killed.
+const OVERTAKEN: Duration = Duration::from_secs(5);
 
 impl SharedState {
     /// A fold at the beginning of its life.
@@ -89,6 +111,95 @@ impl SharedState {
                 ctx.run_later(RETRY, |this, ctx| this.read(ctx));
             }
         }
+    }
+
+    /// Begins with what was saved, kind by kind; then the tail is read. Another life may have done so.
+    fn begin(&mut self, ctx: &mut Context<Self>) {
+        let Some(saved) = self.lent.saved.clone() else { return self.read(ctx) };
+        let (log, store, io) = (self.lent.log.clone(), self.lent.store.clone(), ctx.io().clone());
+        let load = async move {
+            for kind in store.kinds() {
+                let Some(topic) = store.topic(&kind) else { continue };
+                let bounds = match log.offsets(&topic).await {
+                    Ok(bounds) => bounds,
+                    Err(error) => {
+                        tracing::warn!(%kind, %error, "the saved fold cannot be compared with the log; reading it whole");
+                        continue;
+                    }
+                };
+                let (of, saved, store) = (kind.clone(), saved.clone(), store.clone());
+                #[allow(clippy::disallowed_methods)] // awaited right here
+                let loaded = io.spawn_blocking(move || saved.fold.load(&store, &of, &bounds, clock::wall_ms())).await;
+                match loaded {
+                    Ok(Loaded::Nothing) => {}
+                    Ok(Loaded::Rows(rows)) => tracing::info!(%kind, rows, "taken from the saved fold"),
+                    Ok(Loaded::Ignored(why)) => {
+                        tracing::warn!(%kind, why, "the saved fold is not used; the log is read whole");
+                    }
+                    Err(error) => tracing::error!(%kind, %error, "the saved fold could not be read"),
+                }
+            }
+        };
+        ctx.spawn(load.into_actor(self).map(|(), this, ctx| this.read(ctx)));
+    }
+
+    /// Saves on a thread of its own; gives what to wait for.
+    fn save(&self, ctx: &Context<Self>) -> impl Future<Output = ()> + 'static {
+        let (lent, io) = (self.lent.clone(), ctx.io().clone());
+        async move {
+            let Some(saved) = lent.saved.clone() else { return };
+            let store = lent.store.clone();
+            #[allow(clippy::disallowed_methods)] // awaited right here
+            let written = io.spawn_blocking(move || {
+                let written = saved.fold.save(&store, clock::wall_ms());
+                written.map_err(|e| format!("{}: {e}", saved.fold.dir().display()))
+            });
+            match written.await.unwrap_or_else(|e| Err(e.to_string())) {
+                Ok(Written { kinds: 0, .. }) => {}
+                Ok(Written { kinds, rows, bytes }) => {
+                    lent.board.degrade("the saved fold", None);
+                    tracing::debug!(kinds, rows, bytes, "the fold is saved");
+                }
+                // A cache: without it a start takes longer, and nothing else.
+                Err(why) if lent.board.degrade("the saved fold", Some(why.clone())) => {
+                    tracing::warn!(why, "the fold cannot be saved: the next start reads the whole log");
+                }
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// Forgets who died before what is durable of their watcher: no resume can bring them back.
+    fn forget_dead(&self) {
+        if self.lent.saved.is_none() {
+            return;
+        }
+        let watchers = self.lent.watchers.lock().unwrap_or_else(PoisonError::into_inner);
+        let durable: Vec<_> = watchers
+            .iter()
+            .filter_map(|(target, _)| {
+                let checkpoint = self.lent.checkpoints.acked(&target.id())?;
+                Some((target, checkpoint.history_epoch, Rv::new(checkpoint.rv.as_deref()?)))
+            })
+            .collect();
+        for kind in self.lent.store.kinds() {
+            self.lent.store.forget_dead(&kind, |at, death| {
+                durable.iter().any(|(target, history_epoch, rv)| {
+                    target.kind == kind && target.covers(at) && (death.history_epoch, &death.rv) <= (*history_epoch, rv)
+                })
+            });
+        }
+    }
+
+    /// Repairs what was overtaken and has stayed so.
+    fn look_at_overtaken(&self, overtaken: Vec<(Kind, Name)>, ctx: &mut Context<Self>) {
+        if overtaken.is_empty() {
+            return;
+        }
+        ctx.run_later(OVERTAKEN, move |this, _| {
+            let stayed = overtaken.into_iter().filter(|(kind, at)| this.lent.store.is_shadowed(kind, at));
+            this.repair(stayed.collect());
+        });
     }
 
     fn repair(&self, shadowed: Vec<(Kind, Name)>) {
@@ -135,27 +246,38 @@ impl SharedState {
 
 impl Worker for SharedState {
     fn started(&mut self, ctx: &mut Context<Self>) {
-        self.read(ctx);
+        self.begin(ctx);
         self.look_for_markers();
         ctx.run_interval(EXPIRE_EVERY, |this, _| {
             this.lent.store.expire_events(clock::wall_ms());
+            this.forget_dead();
         });
+        if let Some(saved) = &self.lent.saved {
+            ctx.run_interval(saved.every, |this, ctx| {
+                let saved = this.save(ctx);
+                ctx.spawn(saved.into_actor(this));
+            });
+        }
     }
 
-    fn drain(&mut self, _: Instant, _: &mut Context<Self>) -> ResponseActFuture<Self, Drained> {
+    /// Everything else has drained: what was folded is saved, as far as there is time. Nothing is lost without.
+    fn drain(&mut self, deadline: Instant, ctx: &mut Context<Self>) -> ResponseActFuture<Self, Drained> {
         self.draining = true;
         self.reading = None;
-        rt::drained(0)
+        self.forget_dead();
+        let saved = tokio::time::timeout_at(deadline, self.save(ctx));
+        Box::pin(saved.into_actor(self).map(|_, _, _| Drained { left: 0 }))
     }
 }
 
 impl StreamHandler<ReadBatch> for SharedState {
-    fn handle(&mut self, batch: ReadBatch, _: &mut Context<Self>) {
+    fn handle(&mut self, batch: ReadBatch, ctx: &mut Context<Self>) {
         let applied = self.lent.store.apply(&batch.records);
         let counts = [
             ("live", applied.live),
             ("removed", applied.removed),
             ("void", applied.void),
+            ("stale", applied.stale),
             ("foreign", applied.foreign),
             ("repeated", applied.repeated),
         ];
@@ -175,6 +297,7 @@ impl StreamHandler<ReadBatch> for SharedState {
             self.look_for_markers();
         }
         self.repair(applied.shadowed);
+        self.look_at_overtaken(applied.overtaken, ctx);
     }
 
     fn finished(&mut self, ctx: &mut Context<Self>) {
@@ -195,7 +318,8 @@ impl Handler<Follow> for SharedState {
         // Without a read under way one is due already.
         if self.reading.take().is_some() && !self.draining {
             self.replaced += 1;
-            self.read(ctx);
+            // A kind that appeared may have been here in an earlier life.
+            self.begin(ctx);
             self.look_for_markers();
         }
     }

@@ -6,6 +6,7 @@
 use super::overlay::Overlay;
 use super::publisher::Publisher;
 use super::pump::{self, Pump, Pumping};
+use super::restore::{self, Siblings};
 use super::rt::{self, Context, Worker};
 use crate::domain::envelope::Writer;
 use crate::domain::index::{Before, Name};
@@ -13,7 +14,7 @@ use crate::domain::lane::{Lane, Tally};
 use crate::domain::redact::Redactor;
 use crate::domain::rv::Rv;
 use crate::domain::target::Target;
-use crate::domain::watch::{Action, Capture, Config, Env, Notice, Point, WatchCore};
+use crate::domain::watch::{Action, Capture, Config, Env, Notice, Point, Rebase, WatchCore};
 use crate::kubernetes::driver::{self, Incoming, Order};
 use crate::messages::life::Drained;
 use crate::observe::board::WatcherRow;
@@ -25,7 +26,7 @@ use actix::prelude::{
     StreamHandler, WrapFuture as _,
 };
 use bytes::Bytes;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, watch};
@@ -59,8 +60,10 @@ pub struct Lent {
     pub folded: watch::Receiver<bool>,
     /// The checkpoint that the log held at the start; default where it held none.
     pub resume_from: Point,
-    /// Watchers of the kind that have not taken over from the fold yet.
-    pub taken_over: Arc<AtomicUsize>,
+    /// Why it may not simply go on from there, if so: scope or redaction are others than they were.
+    pub rebase: Option<Rebase>,
+    /// What it shares with the other watchers of its kind.
+    pub siblings: Arc<Siblings>,
     /// The API server and the budgets shared with the other watchers.
     pub io: driver::Shared,
     /// Metrics.
@@ -80,6 +83,10 @@ pub struct Watcher {
     /// Frame budget of what the core has not digested.
     held: Vec<OwnedSemaphorePermit>,
     timer: Option<Instant>,
+    /// What the watch was opened by while the fold still runs.
+    ahead: Option<Capture>,
+    /// The fold has been taken over: from here on what is read is digested.
+    restored: bool,
     draining: bool,
 }
 
@@ -113,6 +120,8 @@ impl Watcher {
             reader: None,
             held: Vec::new(),
             timer: None,
+            ahead: None,
+            restored: false,
             draining: false,
         }
     }
@@ -137,22 +146,77 @@ impl Watcher {
         Env { now: self.began.elapsed() * clock::pace(), wall_ms: clock::wall_ms(), chance: rand::random() }
     }
 
-    /// The fold is complete: take it over, unless an earlier life did.
-    fn begin(&mut self, ctx: &mut Context<Self>) {
-        super::restore::take_over(&self.lent);
+    /// Opens the watch while the fold still runs, where it is known from where: a long fold must not outlast what the API
+    /// server keeps. What comes is not digested yet; the frame budget bounds it, and a server that cuts a slow reader off
+    /// is asked again from the same version.
+    fn read_ahead(&mut self, ctx: &mut Context<Self>) {
+        let Point { history_epoch, rv } = self.lent.resume_from.clone();
+        if rv.is_empty() || self.lent.rebase.is_some() {
+            return;
+        }
+        self.open(ctx);
+        let capture =
+            Capture { position: rv, history_epoch, synced: true, from_checkpoint: true, ..Capture::default() };
+        self.ahead = Some(capture);
+    }
+
+    /// As far as the core gets without a report: whether the server knows the version, and the request behind that.
+    fn ask_ahead(&mut self) {
+        let env = self.env();
+        let Some(mut ahead) = self.ahead.take() else { return };
+        loop {
+            self.core.tick(&ahead, env);
+            if matches!(self.core.phase().name, "watching" | "listing") {
+                break;
+            }
+            match self.core.next(&ahead, &self.lent.writer, &AtHand { lent: &self.lent }, env) {
+                Some(commit) if commit.records.is_empty() && commit.history_epoch.is_none() => ahead.apply(commit),
+                // It has something to write, for which the fold is needed: the life behind the fold asks again.
+                Some(_) => return,
+                None => break,
+            }
+        }
+        self.ahead = Some(ahead);
+    }
+
+    fn open(&mut self, ctx: &mut Context<Self>) {
         let (orders, order_queue) = mpsc::unbounded_channel();
         let (out, incoming) = mpsc::channel(CHUNKS);
         self.orders = Some(orders);
         self.reader =
             Some(ctx.spawn_io(driver::drive(self.lent.io.clone(), self.lent.target.clone(), order_queue, out)));
         ctx.feed(incoming);
+    }
+
+    /// The fold is complete: take it over, unless an earlier life did.
+    fn begin(&mut self, ctx: &mut Context<Self>) {
+        restore::take_over(&self.lent);
+        if self.orders.is_none() {
+            self.open(ctx);
+        } else if !self.is_as_asked() {
+            // The fold shows that the checkpoint is not to be gone on from: the next life begins without.
+            ctx.stop();
+            return;
+        }
+        self.restored = true;
         ctx.run_interval(TIDY_EVERY, |this, _| this.tidy());
         self.turn(ctx);
+    }
+
+    /// Whether what was asked for ahead is what the capture goes on from.
+    fn is_as_asked(&mut self) -> bool {
+        let mut slot = self.lent.capture.lock().unwrap_or_else(PoisonError::into_inner);
+        let (Some(capture), Some(ahead)) = (slot.as_mut(), self.ahead.take()) else { return false };
+        let place = |capture: &Capture| (capture.history_epoch, capture.position.clone());
+        let same = place(capture) == place(&ahead);
+        capture.from_checkpoint &= ahead.from_checkpoint || !same;
+        same
     }
 
     fn digest(&mut self) {
         let env = self.env();
         let lent = self.lent.clone();
+        restore::write_leavers(&lent);
         let mut slot = lent.capture.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(capture) = slot.as_mut() else { return };
         if lent.lane.is_half_empty() {
@@ -270,7 +334,11 @@ impl Pumping for Watcher {
     /// Digests what has arrived, sends what is due, does what the core orders.
     fn turn(&mut self, ctx: &mut Context<Self>) {
         if self.orders.is_some() && !self.draining {
-            self.digest();
+            if self.restored {
+                self.digest();
+            } else {
+                self.ask_ahead();
+            }
             self.obey(ctx);
         }
         pump::hand_over(self, ctx);
@@ -280,6 +348,10 @@ impl Pumping for Watcher {
 impl Worker for Watcher {
     fn started(&mut self, ctx: &mut Context<Self>) {
         pump::listen(self, ctx);
+        if !*self.lent.folded.borrow() {
+            self.read_ahead(ctx);
+            self.turn(ctx);
+        }
         let mut folded = self.lent.folded.clone();
         let ready = async move { folded.wait_for(|folded| *folded).await.is_ok() }.into_actor(self);
         ctx.spawn(ready.map(|folded, this, ctx| {
@@ -328,7 +400,7 @@ impl Handler<Repair> for Watcher {
     type Result = ();
 
     fn handle(&mut self, repair: Repair, ctx: &mut Context<Self>) {
-        super::restore::write_again(&self.lent, &repair.at);
+        restore::write_again(&self.lent, &repair.at);
         self.turn(ctx);
     }
 }

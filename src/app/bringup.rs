@@ -2,12 +2,13 @@
 //! in every partition. What is away is waited for, with backoff, and said once per change of mind.
 
 use super::ends::{self, Ends, Source};
+use super::farewell::Leaving;
 use super::traffic::ApiTraffic;
 use super::{Shared, StartError, kinds};
 use crate::actors::kinds::Found;
 use crate::actors::publisher::ProducerSlot;
 use crate::domain::ack::{AckSink, AckToken, Outcome};
-use crate::domain::checkpoint::{Memory, Mismatch, writer_marker};
+use crate::domain::checkpoint::{self, Memory, Mismatch, writer_marker};
 use crate::domain::kind::Kind;
 use crate::domain::record::OutRecord;
 use crate::domain::roster::Roster;
@@ -35,6 +36,8 @@ pub(super) struct Up {
     pub parked: Vec<ParkedKind>,
     pub memory: Memory,
     pub writer_epoch: u64,
+    /// Kinds that the settings name no more.
+    pub leaving: Vec<Leaving>,
     /// The API server of our own, where the settings ask for one; it ends when this is dropped.
     pub sandbox: Option<Sandbox>,
 }
@@ -82,9 +85,10 @@ pub(super) async fn bring_up(settings: &Settings, source: Source, shared: &Share
     honour_lower_limits(&mut topics, &drift);
     let producer = ProducerSlot::new(ends.log.clone());
     let (memory, writer_epoch) = claim_epoch(settings, shared, &ends, &producer, &topics).await?;
+    let leaving = drop_owners(settings, shared, &memory, &producer, writer_epoch).await?;
     shared.board.writer_epoch.store(writer_epoch, Ordering::Relaxed);
     shared.board.set_state("folding");
-    Ok(Up { ends, producer, topics, kinds, parked, memory, writer_epoch, sandbox })
+    Ok(Up { ends, producer, topics, kinds, parked, memory, writer_epoch, leaving, sandbox })
 }
 
 /// Tries until it works or cannot work, and shows on the board what is away.
@@ -325,6 +329,50 @@ async fn claim_epoch(
     .await
 }
 
+/// Takes the resume points from owners that are configured no more, before anything is written that they would not know:
+/// if they come back they begin with a list. Gives the kinds of which nothing is captured any more; their checkpoints stay,
+/// without a version, until all is said about them.
+///
+/// Only built-in kinds: of the others only discovery can say whether the settings still mean them.
+async fn drop_owners(
+    settings: &Settings,
+    shared: &Shared,
+    memory: &Memory,
+    producer: &ProducerSlot,
+    writer_epoch: u64,
+) -> Result<Vec<Leaving>, StartError> {
+    let prefix = &settings.topics.prefix;
+    let checkpoints: Arc<str> = format!("{prefix}{}", topic::CHECKPOINTS).into();
+    let cluster = settings.cluster.name.as_deref().unwrap_or_default();
+    let captured = settings.watch.captured();
+    let targets = settings.watch.targets(&captured);
+    let mut leaving: Vec<Leaving> = Vec::new();
+    let mut records = Vec::new();
+    for (owner, kind) in memory.gone(&targets) {
+        let now = clock::wall_ms();
+        if captured.contains(&kind) {
+            records.push(checkpoint::forget(&checkpoints, cluster, &owner, writer_epoch, now));
+            continue;
+        }
+        if let Some(left) = memory.checkpoints.get(&owner).and_then(|left| left.without_version()) {
+            records.push(left.record(&checkpoints, writer_epoch, now));
+        }
+        match leaving.iter_mut().find(|leaving| leaving.kind == kind) {
+            Some(leaving) => leaving.owners.push(owner),
+            None => {
+                let topic = format!("{prefix}{}", kind.topic()).into();
+                leaving.push(Leaving { kind, topic, owners: vec![owner] });
+            }
+        }
+    }
+    retrying(shared, "the log", || async {
+        write(shared, producer, records.clone()).await?;
+        Ok(())
+    })
+    .await?;
+    Ok(leaving)
+}
+
 /// Topics whose partitions carry writer markers: everything that is written by lanes.
 pub(super) fn is_marked(name: &str, prefix: &str) -> bool {
     let name = name.strip_prefix(prefix).unwrap_or(name);
@@ -332,7 +380,15 @@ pub(super) fn is_marked(name: &str, prefix: &str) -> bool {
 }
 
 /// One record's answer, for whoever awaits it.
-struct Answer(Mutex<Option<oneshot::Sender<Outcome>>>);
+pub(super) struct Answer(Mutex<Option<oneshot::Sender<Outcome>>>);
+
+impl Answer {
+    /// The sink of one token, and where its outcome comes out.
+    pub(super) fn new() -> (Arc<Self>, oneshot::Receiver<Outcome>) {
+        let (tell, told) = oneshot::channel();
+        (Arc::new(Self(Mutex::new(Some(tell)))), told)
+    }
+}
 
 impl AckSink for Answer {
     fn settle(&self, _: u64, _: u64, outcome: Outcome) {
@@ -353,8 +409,8 @@ async fn write(shared: &Shared, slot: &ProducerSlot, records: Vec<OutRecord>) ->
     let mut answers = Vec::with_capacity(records.len());
     for record in records {
         let topic = record.topic.clone();
-        let (tell, told) = oneshot::channel();
-        let token = AckToken::new(Arc::new(Answer(Mutex::new(Some(tell)))), 0, 0);
+        let (answer, told) = Answer::new();
+        let token = AckToken::new(answer, 0, 0);
         if let Err((error, ..)) = producer.send(record, token) {
             if error != SendError::QueueFull {
                 slot.discard();

@@ -7,6 +7,7 @@
 
 mod bringup;
 mod ends;
+mod farewell;
 mod kinds;
 mod traffic;
 mod watchers;
@@ -14,6 +15,7 @@ mod wiring;
 
 use crate::actors::rt::{self, Arbiters, SupervisorHandle};
 use crate::domain::redact::Policy;
+use crate::domain::topic;
 use crate::http;
 use crate::http::live::Beats;
 use crate::log::Log;
@@ -283,6 +285,15 @@ async fn run(
         }
     };
     let sandbox = up.sandbox.take();
+    let leaving = std::mem::take(&mut up.leaving);
+    let means = farewell::Means {
+        shared: shared.clone(),
+        log: up.ends.log.clone(),
+        producer: up.producer.clone(),
+        cluster: settings.cluster.name.clone().unwrap_or_default(),
+        checkpoints: format!("{}{}", settings.topics.prefix, topic::CHECKPOINTS).into(),
+        writer_epoch: up.writer_epoch,
+    };
     let mut arbiters = Arbiters::shared(io.clone());
     let supervisor = match wiring::wire(&settings, &shared, up, &mut arbiters) {
         Ok(supervisor) => supervisor,
@@ -291,6 +302,9 @@ async fn run(
             return e.exit_code();
         }
     };
+    for leaving in leaving {
+        actix::spawn(farewell::say(means.clone(), leaving));
+    }
     let end = ended.recv().await.unwrap_or(End::Asked);
     shared.board.set_state("draining");
     let code = match &end {

@@ -16,11 +16,12 @@ use crate::actors::gone::LetGo;
 use crate::actors::overlay::Overlay;
 use crate::actors::publisher::Publisher;
 use crate::actors::pump;
+use crate::actors::restore::Siblings;
 use crate::actors::rt::{self, Arbiters, ChildSpec, Place, SupervisorHandle};
 use crate::actors::shared_state::{self, SharedState};
 use crate::actors::stream_processor::{Positions, StreamProcessor};
 use crate::actors::watcher::{self, Watcher};
-use crate::domain::checkpoint::{Checkpoint, Memory, writer_marker};
+use crate::domain::checkpoint::{Checkpoint, Memory, policy_hash, writer_marker};
 use crate::domain::envelope::Writer;
 use crate::domain::kind::Kind;
 use crate::domain::lane::{Lane, Limits};
@@ -30,7 +31,7 @@ use crate::domain::restart::Backoff;
 use crate::domain::rv::Rv;
 use crate::domain::target::Target;
 use crate::domain::topic::TopicSpec;
-use crate::domain::watch::{Config, Point};
+use crate::domain::watch::{Config, Point, Rebase};
 use crate::kubernetes::driver::{self, Deadlines};
 use crate::log::Start;
 use crate::observe::board::WatcherRow;
@@ -39,7 +40,6 @@ use crate::settings::{Scope, Settings, WATCHES_A_KIND};
 use crate::store::Store;
 use actix::prelude::Addr;
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, Semaphore, watch};
@@ -176,8 +176,8 @@ impl Watchers {
 
     fn wire_kind(&self, kind: &Kind, folded: &watch::Receiver<bool>, frame_budget: usize) -> Vec<Wired> {
         let targets = self.settings.watch.targets_of(kind);
-        let waiting = Arc::new(AtomicUsize::new(targets.len()));
-        targets.iter().map(|target| self.wire(target, folded.clone(), &waiting, frame_budget)).collect()
+        let siblings = Arc::new(Siblings::new(targets.clone()));
+        targets.iter().map(|target| self.wire(target, folded.clone(), &siblings, frame_budget)).collect()
     }
 
     /// One watcher. One that was there before goes on with what it had: index, position, lane.
@@ -185,14 +185,14 @@ impl Watchers {
         &self,
         target: &Target,
         folded: watch::Receiver<bool>,
-        waiting: &Arc<AtomicUsize>,
+        siblings: &Arc<Siblings>,
         frame_budget: usize,
     ) -> Wired {
         let id = target.id();
         let before = lock(&self.lent).get(&id).cloned();
         let same = before.clone().filter(|lent| lent.target.kind.version() == target.kind.version());
         let lent = same.unwrap_or_else(|| {
-            let lent = Arc::new(self.lend(target, folded, waiting, frame_budget, before.as_deref()));
+            let lent = Arc::new(self.lend(target, folded, siblings, frame_budget, before.as_deref()));
             lock(&self.lent).insert(id.clone(), lent.clone());
             lent
         });
@@ -214,7 +214,7 @@ impl Watchers {
         &self,
         target: &Target,
         folded: watch::Receiver<bool>,
-        waiting: &Arc<AtomicUsize>,
+        siblings: &Arc<Siblings>,
         frame_budget: usize,
         before: Option<&watcher::Lent>,
     ) -> watcher::Lent {
@@ -235,7 +235,13 @@ impl Watchers {
             },
             |before| (before.lane.clone(), before.bell.clone()),
         );
-        let (at, blank) = (lane.clone(), self.checkpoint(&id, Positions::new()));
+        let blank = Checkpoint {
+            scope_hash: target.scope_hash(),
+            policy_hash: policy_hash(&self.policy, &kind),
+            ..self.checkpoint(&id, Positions::new())
+        };
+        let rebase = self.memory.rebase(&id, &blank.scope_hash, &blank.policy_hash).map(|reason| Rebase { reason });
+        let at = lane.clone();
         self.checkpoints.set(&id, move || {
             let Point { history_epoch, rv } = at.watermark()?;
             // Behind a rewind there is no version to go on from until a list is complete.
@@ -265,7 +271,8 @@ impl Watchers {
             batch: (settings.publisher.batch_events, settings.publisher.batch_bytes),
             store: self.store.clone(),
             folded,
-            taken_over: waiting.clone(),
+            siblings: siblings.clone(),
+            rebase,
             resume_from,
             io: driver::Shared {
                 api: self.ends.api.clone(),
@@ -409,6 +416,8 @@ pub(super) fn checkpoint(cluster: &str, cluster_uid: &str, owner: &str, position
         owner: owner.to_owned(),
         rv: None,
         history_epoch: 0,
+        scope_hash: String::new(),
+        policy_hash: String::new(),
         positions,
     }
 }

@@ -15,6 +15,7 @@
 //! publisher flushes.
 
 use super::bringup::Up;
+use super::ends::Ends;
 use super::watchers::{Base, MAILBOX, Watchers, checkpoint, limits};
 use super::{End, Shared, StartError};
 use crate::actors::auditor::{self, Auditor};
@@ -25,7 +26,7 @@ use crate::actors::kinds::{self, Kinds};
 use crate::actors::publisher::{self, Publisher};
 use crate::actors::query::QueryActor;
 use crate::actors::rt::{self, Arbiters, ChildSpec, Group, Supervisor, SupervisorHandle};
-use crate::actors::shared_state::{self, SharedState};
+use crate::actors::shared_state::{self, Saving, SharedState};
 use crate::actors::stream_processor::{self, Positions, StreamProcessor};
 use crate::actors::watcher::Resync;
 use crate::domain::checkpoint::Checkpoint;
@@ -41,7 +42,7 @@ use crate::messages::life::LifeFact;
 use crate::observe::clock;
 use crate::observe::metrics::ActorReason;
 use crate::settings::Settings;
-use crate::store::{Store, StoreOptions};
+use crate::store::{Identity, SavedFold, Store, StoreOptions};
 use futures_util::future::BoxFuture;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -58,7 +59,9 @@ pub(super) fn wire(
     let cluster = settings.cluster.name.clone().unwrap_or_default();
     let partitions = |name: &str| up.topics.iter().find(|t| t.name == name).map_or(1, |t| t.partitions);
     let named = |name: &str| -> Arc<str> { format!("{prefix}{name}").into() };
-    let store = Store::new(store_options(settings, &cluster, &up.kinds, prefix));
+    let saved = saved_fold(settings, &cluster, &up);
+    let options = store_options(settings, &cluster, &up.kinds, prefix);
+    let store = Store::new(StoreOptions { keep_dead: saved.is_some(), ..options });
     store.set_writer_epoch(up.writer_epoch);
     let checkpoints = Checkpoints::new(named(topic::CHECKPOINTS), up.writer_epoch);
     let backoff =
@@ -102,6 +105,8 @@ pub(super) fn wire(
             let why = format!("a writer with epoch {epoch} has taken over these topics: this process stops (exit 70)");
             drop(end.send(End::GaveUp(why)));
         }),
+        saved,
+        checkpoints: checkpoints.clone(),
         board: shared.board.clone(),
         metrics: shared.metrics.clone(),
     };
@@ -246,6 +251,21 @@ pub(super) fn wire(
     drop(shared.control.set(Arc::new(Tree(supervisor.clone()))));
     drop(shared.client.set(StateClient::new(&query_addr)));
     Ok(supervisor)
+}
+
+/// Where the fold is saved, if it is. A log in memory ends with the process: nothing of it could be gone on from.
+fn saved_fold(settings: &Settings, cluster: &str, up: &Up) -> Option<Arc<Saving>> {
+    let Ends { log, cluster_uid, .. } = &up.ends;
+    let every = settings.store.save_interval;
+    if every.is_zero() || log.engine() == "memory" {
+        return None;
+    }
+    let identity = Identity {
+        cluster: cluster.to_owned(),
+        cluster_uid: cluster_uid.clone(),
+        log: format!("{} {}", log.engine(), log.location()),
+    };
+    Some(Arc::new(Saving { fold: SavedFold::new(settings.fold_dir(), identity), every }))
 }
 
 fn store_options(settings: &Settings, cluster: &str, kinds: &[Kind], prefix: &str) -> StoreOptions {

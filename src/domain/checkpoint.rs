@@ -3,10 +3,14 @@
 //! Everything stands in one compacted topic with one partition, so there is one order over all of it. A process starts by
 //! writing a writer marker with the next epoch there; whatever a process of a lower epoch still writes behind it is void.
 
+use super::kind::Kind;
 use super::record::{InRecord, OutRecord, WRITER_EPOCH_HEADER};
+use super::redact::Policy;
+use super::target::Target;
 use super::topic::Marker;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -26,12 +30,23 @@ pub struct Checkpoint {
     /// Of a watcher: the history that the version belongs to.
     #[serde(default)]
     pub history_epoch: u64,
+    /// Of a watcher: what of its kind was in scope (kind, namespace, selectors). Empty in checkpoints of older versions.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub scope_hash: String,
+    /// Of a watcher: the redaction under which everything up to here was written. Empty in checkpoints of older versions.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub policy_hash: String,
     /// Of a stream processor: the next offset to read, by topic and partition.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub positions: BTreeMap<String, BTreeMap<i32, i64>>,
 }
 
 impl Checkpoint {
+    /// The same without a version to go on from, if it has one: its owner is configured no more, and may come back.
+    pub fn without_version(&self) -> Option<Self> {
+        self.rv.is_some().then(|| Self { rv: None, ..self.clone() })
+    }
+
     /// Its record on `topic`.
     pub fn record(&self, topic: &Arc<str>, writer_epoch: u64, now_ms: i64) -> OutRecord {
         // A struct of strings and numbers: cannot fail.
@@ -45,6 +60,48 @@ impl Checkpoint {
             timestamp_ms: now_ms,
         }
     }
+}
+
+/// The end of an owner that is configured no more: its checkpoint goes.
+pub fn forget(topic: &Arc<str>, cluster: &str, owner: &str, writer_epoch: u64, now_ms: i64) -> OutRecord {
+    OutRecord {
+        topic: topic.clone(),
+        partition: 0,
+        key: Bytes::from(format!("{cluster}/{owner}")),
+        value: None,
+        headers: vec![(WRITER_EPOCH_HEADER, writer_epoch.to_string().into())],
+        timestamp_ms: now_ms,
+    }
+}
+
+/// Rules of redaction that stand in the code and not in the settings: whoever changes what they let through counts up.
+const REDACTION_RULES: u32 = 1;
+
+/// Hash of what a policy lets through of a kind.
+pub fn policy_hash(policy: &Policy, kind: &Kind) -> String {
+    let lists = [&policy.annotations_deny, &policy.env_allow];
+    let own = match kind.id().as_str() {
+        "secrets" => Some(&policy.secret_annotations_allow),
+        "configmaps" => Some(&policy.configmap_full_namespaces),
+        _ => None,
+    };
+    let rules = REDACTION_RULES.to_string();
+    let mut parts = vec![rules.as_str()];
+    for list in lists.into_iter().chain(own) {
+        parts.push("");
+        parts.extend(list.iter().map(String::as_str));
+    }
+    hash(&parts)
+}
+
+/// SHA-256 over the parts, each behind its length, so that no two lists run into one another.
+fn hash(parts: &[&str]) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part.as_bytes());
+    }
+    hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The writer marker of a partition: a tombstone with a key of its own, overwritten by each process.
@@ -117,10 +174,35 @@ impl Memory {
                 Some(Ok(checkpoint)) => {
                     memory.checkpoints.insert(checkpoint.owner.clone(), checkpoint);
                 }
+                // Owners have no slash, and no name of a cluster has.
+                None if key.contains(&b'/') => {
+                    let owner = key.splitn(2, |byte| *byte == b'/').nth(1).and_then(|o| std::str::from_utf8(o).ok());
+                    owner.map(|owner| memory.checkpoints.remove(owner));
+                }
                 _ => memory.foreign.push(record.offset),
             }
         }
         memory
+    }
+
+    /// Owners of checkpoints that are none of these targets, of built-in kinds.
+    pub fn gone(&self, targets: &[Target]) -> Vec<(String, Kind)> {
+        let is_target = |owner: &str| targets.iter().any(|target| target.id() == owner);
+        let gone = self.checkpoints.keys().filter(|owner| !is_target(owner));
+        let kind = |owner: &str| Kind::builtin(owner.split('@').next().unwrap_or_default());
+        gone.filter_map(|owner| Some((owner.clone(), kind(owner)?))).collect()
+    }
+
+    /// Why a watcher may not simply go on from its checkpoint, if so: the scope or the redaction is another one. Hashes that
+    /// are not known (checkpoints of older versions) count as equal.
+    pub fn rebase(&self, owner: &str, scope_hash: &str, policy_hash: &str) -> Option<&'static str> {
+        let checkpoint = self.checkpoints.get(owner)?;
+        let differs = |then: &str, now: &str| !then.is_empty() && then != now;
+        if differs(&checkpoint.scope_hash, scope_hash) {
+            Some("selector")
+        } else {
+            differs(&checkpoint.policy_hash, policy_hash).then_some("rebase")
+        }
     }
 
     /// Whether these checkpoints are this cluster's.
@@ -149,6 +231,8 @@ mod tests {
             owner: owner.into(),
             rv: Some(rv.into()),
             history_epoch: 0,
+            scope_hash: String::new(),
+            policy_hash: String::new(),
             positions: BTreeMap::new(),
         }
     }
@@ -201,5 +285,64 @@ mod tests {
         assert!(memory.check("c", "u").is_ok());
         assert!(matches!(memory.check("d", "u"), Err(Mismatch::Name { .. })));
         assert!(matches!(memory.check("c", "other"), Err(Mismatch::Uid { .. })));
+    }
+
+    #[test]
+    fn a_checkpoint_goes_with_its_owner() {
+        let topic: Arc<str> = "t".into();
+        let memory = read_back(vec![
+            checkpoint("pods", "5").record(&topic, 1, 0),
+            checkpoint("pods@shop", "6").record(&topic, 1, 0),
+            forget(&topic, "c", "pods", 1, 0),
+        ]);
+        assert_eq!(memory.checkpoints.keys().collect::<Vec<_>>(), ["pods@shop"]);
+        assert_eq!(memory.foreign, [0; 0]);
+    }
+
+    #[test]
+    fn who_is_configured_no_more_is_known_by_the_checkpoint_and_the_stream_processor_is_nobody_s_target() {
+        let topic: Arc<str> = "t".into();
+        let owners = ["pods", "pods@shop", "secrets", "widgets.example.com", "~stream-processor"];
+        let memory = read_back(owners.iter().map(|owner| checkpoint(owner, "5").record(&topic, 1, 0)).collect());
+        let pods = Kind::builtin("pods").expect("built in");
+        let gone: Vec<String> = memory.gone(&[Target::within(pods, "shop")]).into_iter().map(|(o, _)| o).collect();
+        assert_eq!(gone, ["pods", "secrets"]);
+        let left = memory.checkpoints["secrets"].without_version().expect("it has one");
+        assert_eq!((left.rv.as_deref(), left.without_version()), (None, None));
+    }
+
+    #[test]
+    fn checkpoints_of_older_versions_are_taken_and_another_scope_or_policy_is_noticed() {
+        let older = br#"{"cluster":"c","clusterUid":"u","owner":"pods","rv":"5","historyEpoch":0}"#;
+        let older: Checkpoint = serde_json::from_slice(older).expect("taken");
+        let hashed = |scope: &str, policy: &str| Checkpoint {
+            scope_hash: scope.into(),
+            policy_hash: policy.into(),
+            ..checkpoint("pods", "5")
+        };
+        for (checkpoint, expected) in [
+            (older, None),
+            (hashed("s", "p"), None),
+            (hashed("t", "p"), Some("selector")),
+            (hashed("s", "q"), Some("rebase")),
+        ] {
+            let memory = read_back(vec![checkpoint.record(&"t".into(), 1, 0)]);
+            assert_eq!(memory.rebase("pods", "s", "p"), expected);
+            assert_eq!(memory.rebase("services", "s", "p"), None, "nothing to go on from");
+        }
+    }
+
+    #[test]
+    fn the_hash_tells_policies_apart_and_a_list_of_another_kind_changes_nothing() {
+        let kind = |id: &str| Kind::builtin(id).expect("built in");
+        let with = |change: fn(&mut Policy)| {
+            let mut policy = Policy::default();
+            change(&mut policy);
+            ["pods", "secrets", "configmaps"]
+                .map(|id| policy_hash(&policy, &kind(id)) == policy_hash(&Policy::default(), &kind(id)))
+        };
+        assert_eq!(with(|p| assert!(p.env_allow.insert("A".into()))), [false, false, false]);
+        assert_eq!(with(|p| assert!(p.secret_annotations_allow.insert("a".into()))), [true, false, true]);
+        assert_eq!(with(|p| assert!(p.configmap_full_namespaces.insert("a".into()))), [true, true, false]);
     }
 }

@@ -4,7 +4,12 @@
 //! - A writer marker raises its partition's writer epoch. A record of a lower epoch behind it is *void*: a request of a
 //!   killed process that landed late (a zombie). Its key is *shadowed*: compaction keeps the last offset of a key, and
 //!   that is the void record, so the writer must publish the key again.
-//! - Otherwise the last offset of a key wins, whatever its version says.
+//! - What one writer writes of a key never goes back within one history epoch. A record that is older than what its own
+//!   writer made of the key, or than the death of its uid, is *stale*: a producer that failed had written more than it knew,
+//!   and who sent it all again was killed in the middle. It changes nothing and shadows its key, since it stands last in
+//!   the log. An equal version is not stale (a repair); a higher history epoch wins whatever its version says, and so does
+//!   a later writer, who began with what the log says.
+//! - Otherwise the last offset of a key wins.
 //! - `r`, `c`, `u` make a row. `d` takes it away and leaves a tombstone *owed*; the tombstone settles it. A later valid
 //!   record of the key settles both owed and shadowed.
 //! - The dead (uid and version of the delete) are remembered until capture has taken them over ([`Ledger::bury`]): a
@@ -19,7 +24,7 @@ use super::index::Name;
 use super::record::InRecord;
 use super::rv::Rv;
 use super::topic::{Marker, ObjectKey};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// Whose table it is: the keys of others are foreign.
@@ -77,8 +82,12 @@ pub struct Death {
     pub uid: Arc<str>,
     /// The version of the delete; of an inferred one the version of the list that missed it, if that is higher.
     pub rv: Rv,
+    /// The last version of it that was known: of a delete that was reported its own.
+    pub last: Rv,
     /// History epoch it was written in.
     pub history_epoch: u64,
+    /// Who wrote it.
+    pub writer_epoch: u64,
 }
 
 /// What one record does.
@@ -94,6 +103,8 @@ pub enum Step<'a> {
         uid: Option<&'a str>,
         /// Version of its delete, if the tombstone says it.
         rv: Option<Rv>,
+        /// History epoch that the version belongs to.
+        history_epoch: u64,
     },
     /// A writer began here.
     Marker,
@@ -144,8 +155,12 @@ pub fn judge<'a>(scope: Scope<'_>, epoch: u64, record: &'a InRecord) -> Judged<'
         return Judged { at, step: Step::Void, epoch };
     }
     let step = match envelope::read_table(record) {
-        Ok(Table::Change(envelope)) => change(key, envelope),
-        Ok(Table::Tombstone { uid, rv, .. }) => Step::Tombstone { uid, rv },
+        Ok(Table::Change(envelope)) => change(key, envelope, claimed),
+        Ok(Table::Tombstone { uid, rv, history_epoch }) => Step::Tombstone {
+            uid: uid.filter(|uid| !uid.is_empty()),
+            rv: rv.filter(|rv| !rv.is_empty()),
+            history_epoch,
+        },
         Ok(Table::WriterMarker(_) | Table::OtherMarker) => Step::Nothing,
         Err(reason) => Step::Foreign(reason.into()),
     };
@@ -153,7 +168,7 @@ pub fn judge<'a>(scope: Scope<'_>, epoch: u64, record: &'a InRecord) -> Judged<'
     Judged { at, step, epoch }
 }
 
-fn change<'a>(key: ObjectKey<'_>, envelope: Box<Envelope<'a>>) -> Step<'a> {
+fn change<'a>(key: ObjectKey<'_>, envelope: Box<Envelope<'a>>, writer_epoch: u64) -> Step<'a> {
     let source = &envelope.source;
     if source.name != key.name || source.namespace != key.namespace.unwrap_or_default() || source.uid.is_empty() {
         return Step::Foreign(ForeignReason::Name);
@@ -161,29 +176,74 @@ fn change<'a>(key: ObjectKey<'_>, envelope: Box<Envelope<'a>>) -> Step<'a> {
     if envelope.op != Op::Delete {
         return if envelope.after.is_some() { Step::Live(envelope) } else { Step::Foreign(ForeignReason::Value) };
     }
-    let rv = Rv::new(&source.rv);
-    let rv = source.list_rv.as_deref().map(Rv::new).filter(|list| *list > rv).unwrap_or(rv);
-    let death = Death { uid: source.uid.as_str().into(), rv, history_epoch: source.history_epoch };
+    let last = Rv::new(&source.rv);
+    let rv = source.list_rv.as_deref().map(Rv::new).filter(|list| *list > last).unwrap_or_else(|| last.clone());
+    let (uid, history_epoch) = (source.uid.as_str().into(), source.history_epoch);
+    let death = Death { uid, rv, last, history_epoch, writer_epoch };
     Step::Deleted(death, envelope)
+}
+
+/// Where a version stands among those of its key. There is no order between two writers, and none without a version: then
+/// the last offset wins.
+#[derive(Debug, Clone, Copy)]
+pub struct Version<'a> {
+    /// Who wrote it.
+    pub writer_epoch: u64,
+    /// History epoch, which goes before the version.
+    pub history_epoch: u64,
+    /// resourceVersion.
+    pub rv: &'a Rv,
+}
+
+impl Version<'_> {
+    fn is_newer_than(self, other: Version<'_>) -> bool {
+        let known = !self.rv.is_empty() && !other.rv.is_empty();
+        known
+            && self.writer_epoch == other.writer_epoch
+            && (self.history_epoch, self.rv) > (other.history_epoch, other.rv)
+    }
 }
 
 /// What a table owes and remembers beside its rows.
 #[derive(Debug, Default)]
 pub struct Ledger {
     owed: HashMap<Name, Death>,
-    dead: HashMap<Arc<str>, (Name, Rv)>,
-    /// Keys that end in a tombstone, and its version.
-    ends: HashMap<Name, Rv>,
-    shadowed: BTreeSet<Name>,
+    dead: HashMap<Arc<str>, (Name, Death)>,
+    shadowed: BTreeMap<Name, i64>,
     buried: bool,
 }
 
 impl Ledger {
+    /// Whether a valid record of that writer is older than what its key stands for (`held`: the row), or than the death of
+    /// its uid.
+    pub fn is_stale(&self, held: Option<Version<'_>>, step: &Step<'_>, writer_epoch: u64) -> bool {
+        let (rv, history_epoch, uid);
+        match step {
+            Step::Live(envelope) => {
+                (rv, history_epoch) = (Rv::new(&envelope.source.rv), envelope.source.history_epoch);
+                uid = Some(envelope.source.uid.as_str());
+            }
+            Step::Deleted(death, _) => (rv, history_epoch, uid) = (death.last.clone(), death.history_epoch, None),
+            Step::Tombstone { rv: Some(of), history_epoch: of_epoch, .. } => {
+                (rv, history_epoch, uid) = (of.clone(), *of_epoch, None);
+            }
+            _ => return false,
+        }
+        let version = Version { writer_epoch, history_epoch, rv: &rv };
+        let death = uid.and_then(|uid| self.dead.get(uid)).map(|(_, death)| death);
+        // What was only concluded to be dead, from a list, may come back at the version at which it was last known.
+        let death = death.map(|death| Version {
+            writer_epoch: death.writer_epoch,
+            history_epoch: death.history_epoch,
+            rv: &death.last,
+        });
+        [held, death].into_iter().flatten().any(|known| known.is_newer_than(version))
+    }
+
     /// A valid record made `at` stand for the object `uid`.
     pub fn live(&mut self, at: &Name, uid: &str) {
         self.owed.remove(at);
         self.shadowed.remove(at);
-        self.ends.remove(at);
         // A uid dies once, except where the cluster's own history was rewound.
         self.dead.remove(uid);
     }
@@ -191,42 +251,58 @@ impl Ledger {
     /// A valid delete. Applying it twice changes nothing more.
     pub fn deleted(&mut self, at: &Name, death: Death) {
         self.shadowed.remove(at);
-        self.remember(at, &death.uid, &death.rv);
+        self.remember(at, &death);
         self.owed.insert(at.clone(), death);
     }
 
-    /// A valid tombstone. Where it does not say who died, the delete before it did.
-    pub fn tombstone(&mut self, at: &Name, uid: Option<&str>, rv: Option<Rv>) {
+    /// A valid tombstone, with history and writer epoch. Where it does not say who died, the delete before it did.
+    pub fn tombstone(&mut self, at: &Name, uid: Option<&str>, rv: Option<Rv>, epochs: (u64, u64)) {
+        let (history_epoch, writer_epoch) = epochs;
         self.shadowed.remove(at);
         self.owed.remove(at);
         if let (Some(uid), Some(rv)) = (uid, rv) {
-            self.remember(at, &uid.into(), &rv);
-            if !self.buried {
-                self.ends.insert(at.clone(), rv);
-            }
+            self.remember(at, &Death { uid: uid.into(), last: rv.clone(), rv, history_epoch, writer_epoch });
         }
     }
 
-    /// The last offset of that key is not what readers hold.
-    pub fn shadow(&mut self, at: Name) {
-        self.shadowed.insert(at);
+    /// The last offset of that key is not what readers hold, but a record of that time (ms since 1970).
+    pub fn shadow(&mut self, at: Name, timestamp_ms: i64) {
+        self.shadowed.insert(at, timestamp_ms);
     }
 
-    fn remember(&mut self, at: &Name, uid: &Arc<str>, rv: &Rv) {
+    fn remember(&mut self, at: &Name, death: &Death) {
         if self.buried {
             return;
         }
-        let (_, known) = self.dead.entry(uid.clone()).or_insert_with(|| (at.clone(), rv.clone()));
-        if *rv > *known {
-            *known = rv.clone();
+        let (_, known) = self.dead.entry(death.uid.clone()).or_insert_with(|| (at.clone(), death.clone()));
+        if death.history_epoch > known.history_epoch {
+            *known = death.clone();
+        } else if death.history_epoch == known.history_epoch {
+            known.rv = known.rv.clone().max(death.rv.clone());
+            known.last = known.last.clone().max(death.last.clone());
+            known.writer_epoch = death.writer_epoch;
         }
+    }
+
+    /// Takes back what a saved fold remembers of a death.
+    pub fn restore_dead(&mut self, at: &Name, death: &Death) {
+        self.remember(at, death);
+    }
+
+    /// Takes back a tombstone that a saved fold knows as owed.
+    pub fn restore_owed(&mut self, at: Name, death: Death) {
+        self.owed.insert(at, death);
     }
 
     /// Forgets the dead, and those who die from now on: capture remembers them itself as long as it must.
     pub fn bury(&mut self) {
         self.buried = true;
         self.dead = HashMap::new();
-        self.ends = HashMap::new();
+    }
+
+    /// Forgets the dead whom no resume can bring back any more, as the caller knows them; the others are for the next life.
+    pub fn forget(&mut self, is_settled: impl Fn(&Name, &Death) -> bool) {
+        self.dead.retain(|_, (at, death)| !is_settled(at, death));
     }
 
     /// Keys whose delete has no tombstone yet.
@@ -234,19 +310,19 @@ impl Ledger {
         self.owed.iter()
     }
 
-    /// uid, name and version of the dead, those with a tombstone owed among them.
-    pub fn dead(&self) -> impl Iterator<Item = (&Arc<str>, &Name, &Rv)> {
-        self.dead.iter().map(|(uid, (at, rv))| (uid, at, rv))
+    /// The dead by name, those with a tombstone owed among them.
+    pub fn dead(&self) -> impl Iterator<Item = (&Name, &Death)> {
+        self.dead.values().map(|(at, death)| (at, death))
     }
 
-    /// Keys that end in a tombstone, with its version.
-    pub fn ends(&self) -> impl Iterator<Item = (&Name, &Rv)> {
-        self.ends.iter()
+    /// Keys that must be published again, with the time of the record that stands last.
+    pub fn shadowed(&self) -> impl Iterator<Item = (&Name, i64)> {
+        self.shadowed.iter().map(|(at, timestamp_ms)| (at, *timestamp_ms))
     }
 
-    /// Keys that must be published again.
-    pub fn shadowed(&self) -> impl Iterator<Item = &Name> {
-        self.shadowed.iter()
+    /// Whether the key must be published again.
+    pub fn is_shadowed(&self, at: &Name) -> bool {
+        self.shadowed.contains_key(at)
     }
 }
 

@@ -250,7 +250,9 @@ fn http_request(target: &Target, request: &Request) -> Result<http::Request<Vec<
             if metadata || *metadata_only { base.list_metadata(&params) } else { base.list(&params) }
         }
         Verb::Probe { rv } => {
-            base.list_metadata(&ListParams::default().limit(1).at(rv.as_str()).matching(VersionMatch::NotOlderThan))
+            let mut params = ListParams::default().limit(1).at(rv.as_str()).matching(VersionMatch::NotOlderThan);
+            (params.label_selector, params.field_selector) = (label, field);
+            base.list_metadata(&params)
         }
         Verb::Watch { rv, timeout_seconds, metadata_only } => {
             let mut params = WatchParams::default().timeout(*timeout_seconds);

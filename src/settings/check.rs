@@ -300,6 +300,9 @@ impl Check<'_> {
         self.within(&["store", "events_max"], store.events_max, 1..=100_000_000);
         self.within(&["store", "ring"], store.ring, 1..=100_000_000);
         self.at_least(&["store", "events_ttl"], store.events_ttl, Duration::from_secs(1));
+        if !store.save_interval.is_zero() {
+            self.at_least(&["store", "save_interval"], store.save_interval, Duration::from_secs(1));
+        }
 
         if !http.api.ip().is_loopback() {
             let message = "expected a loopback address: the API has no authentication yet";

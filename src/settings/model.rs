@@ -155,6 +155,11 @@ impl Settings {
         self.embedded.dir.clone().unwrap_or_else(|| self.data_dir.join("log"))
     }
 
+    /// The directory of the saved fold.
+    pub fn fold_dir(&self) -> PathBuf {
+        self.data_dir.join("fold")
+    }
+
     /// The directory of the sandbox API server: its objects and its kubeconfig.
     pub fn sandbox_dir(&self) -> PathBuf {
         self.data_dir.join("sandbox")
@@ -201,6 +206,9 @@ pub struct StoreSettings {
     pub events_max: usize,
     /// Changes kept for subscribers that resume.
     pub ring: usize,
+    /// How often the fold is saved; zero is never.
+    #[serde(with = "duration")]
+    pub save_interval: Duration,
 }
 
 /// `[http]`

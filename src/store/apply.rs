@@ -10,7 +10,7 @@ use super::row::{Packed, Row};
 use super::table::{Progress, Table};
 use super::{Store, Tables, lock};
 use crate::domain::envelope::{Envelope, Observed};
-use crate::domain::fold::{self, Death, ForeignReason, Judged, Scope, Step};
+use crate::domain::fold::{self, Death, ForeignReason, Judged, Scope, Step, Version};
 use crate::domain::index::Name;
 use crate::domain::kind::Kind;
 use crate::domain::record::InRecord;
@@ -28,6 +28,8 @@ pub struct Applied {
     pub removed: usize,
     /// Records of an older writer behind a newer one's marker.
     pub void: usize,
+    /// Records that are older than what their key stands for.
+    pub stale: usize,
     /// Records that are not ours; by reason in [`super::Stats`].
     pub foreign: usize,
     /// Records at or below the position of their partition: applied before.
@@ -35,6 +37,9 @@ pub struct Applied {
     /// Keys whose last record in the log is not what readers hold: to be published again by the writer. Where no row is
     /// held, only a list of the API server can say whether that means the object or a tombstone.
     pub shadowed: Vec<(Kind, Name)>,
+    /// The same behind a stale record. Its producer is most likely sending all of it again, and what is newer comes next:
+    /// look again in a while, by [`Store::is_shadowed`].
+    pub overtaken: Vec<(Kind, Name)>,
     /// Writer markers: topic, partition, epoch.
     pub markers: Vec<(Arc<str>, i32, u64)>,
     /// A writer epoch above our own: another process writes, ours must stop.
@@ -125,33 +130,57 @@ impl Store {
         let Judged { at, step, epoch } = fold::judge(scope, if stream { 0 } else { progress.epoch }, record);
         let at = at.map(|at| table.name(at.namespace.unwrap_or_default(), at.name));
         writer.step();
+        if let Some(at) = at.as_ref().filter(|at| !stream && Self::is_stale(table, at, &step, epoch)) {
+            lock(&table.ledger).shadow((**at).clone(), record.timestamp_ms);
+            applied.stale += 1;
+            applied.overtaken.push((table.kind.clone(), (**at).clone()));
+            self.applied(table, record, epoch.max(progress.epoch), applied);
+            return;
+        }
         match (at, step) {
             (_, Step::Marker) => applied.markers.push((record.topic.clone(), record.partition, epoch)),
             (Some(at), Step::Live(envelope)) => self.live(writer, table, record, &at, &envelope, applied),
             (Some(at), Step::Deleted(death, envelope)) if !stream => {
                 self.deleted(writer, table, record, &at, death, &envelope, applied);
             }
-            (Some(at), Step::Tombstone { uid, rv }) if !stream => {
-                self.tombstone(writer, table, record, &at, uid, rv, applied);
+            (Some(at), Step::Tombstone { uid, rv, history_epoch }) if !stream => {
+                // The row is gone since its delete, unless compaction took that.
+                let old = table.row(&at);
+                self.remove(writer, table, record, old.as_ref(), None, applied);
+                lock(&table.ledger).tombstone(&at, uid, rv, (history_epoch, epoch));
             }
             (Some(at), Step::Void) => {
                 applied.void += 1;
-                Self::shadow(table, &at, applied);
+                Self::shadow(table, &at, record, applied);
             }
             (at, Step::Foreign(reason)) => {
                 self.count_foreign(reason, applied);
                 // Where a row is held, the last offset of its key is no longer what readers hold.
                 if let Some(at) = at.filter(|at| !stream && table.row(at).is_some()) {
-                    Self::shadow(table, &at, applied);
+                    Self::shadow(table, &at, record, applied);
                 }
             }
             _ => {}
         }
         writer.step();
-        let epoch = epoch.max(progress.epoch);
-        lock(&table.progress).insert(record.partition, Progress { next: record.offset + 1, epoch });
+        self.applied(table, record, epoch.max(progress.epoch), applied);
         writer.in_hand = None;
+    }
+
+    /// The last step: the position moves behind the record.
+    fn applied(&self, table: &Table, record: &InRecord, epoch: u64, applied: &mut Applied) {
+        lock(&table.progress).insert(record.partition, Progress { next: record.offset + 1, epoch });
         self.check_epoch(epoch, applied);
+    }
+
+    fn is_stale(table: &Table, at: &Name, step: &Step<'_>, writer_epoch: u64) -> bool {
+        let row = table.row(at);
+        let held = row.as_ref().map(|row| Version {
+            writer_epoch: row.writer_epoch,
+            history_epoch: row.history_epoch,
+            rv: &row.rv,
+        });
+        lock(&table.ledger).is_stale(held, step, writer_epoch)
     }
 
     fn check_epoch(&self, epoch: u64, applied: &mut Applied) {
@@ -162,8 +191,8 @@ impl Store {
         }
     }
 
-    fn shadow(table: &Table, at: &Name, applied: &mut Applied) {
-        lock(&table.ledger).shadow(at.clone());
+    fn shadow(table: &Table, at: &Name, record: &InRecord, applied: &mut Applied) {
+        lock(&table.ledger).shadow(at.clone(), record.timestamp_ms);
         applied.shadowed.push((table.kind.clone(), at.clone()));
     }
 
@@ -192,6 +221,7 @@ impl Store {
             },
             rv: Rv::new(&source.rv),
             history_epoch: source.history_epoch,
+            writer_epoch: record.writer_epoch().unwrap_or_default(),
             partition: record.partition,
             offset: record.offset,
             timestamp_ms: record.timestamp_ms,
@@ -255,6 +285,7 @@ impl Store {
                 uid: old.uid.clone(),
                 rv: Rv::new(&envelope.source.rv),
                 history_epoch: envelope.source.history_epoch,
+                writer_epoch: record.writer_epoch().unwrap_or_default(),
                 partition: record.partition,
                 offset: record.offset,
                 timestamp_ms: record.timestamp_ms,
@@ -265,23 +296,6 @@ impl Store {
         });
         self.remove(writer, table, record, old.as_ref(), last, applied);
         lock(&table.ledger).deleted(at, death);
-    }
-
-    #[allow(clippy::too_many_arguments)]
-    fn tombstone(
-        &self,
-        writer: &mut Writer,
-        table: &Table,
-        record: &InRecord,
-        at: &Arc<Name>,
-        uid: Option<&str>,
-        rv: Option<Rv>,
-        applied: &mut Applied,
-    ) {
-        // The row is gone since its delete, unless compaction took that.
-        let old = table.row(at);
-        self.remove(writer, table, record, old.as_ref(), None, applied);
-        lock(&table.ledger).tombstone(at, uid, rv);
     }
 
     /// Takes a row away and announces it, with `last` as its last known state or else the row itself.
@@ -330,6 +344,13 @@ impl Store {
         }
         lock(&self.counters).events_expired += dropped as u64;
         dropped
+    }
+
+    /// Of a stream: no more rows than it may have.
+    pub(super) fn cap_stream_of(&self, table: &Table) {
+        if Self::is_stream(&table.kind) {
+            self.cap_stream(table, &mut table.index_mut());
+        }
     }
 
     fn cap_stream(&self, table: &Table, index: &mut super::table::Index) {

@@ -20,6 +20,21 @@ pub(super) enum Space {
     Owner,
 }
 
+impl Space {
+    /// What stands for it in a saved fold.
+    pub(super) fn letter(self) -> u8 {
+        match self {
+            Self::Label => b'l',
+            Self::Field => b'f',
+            Self::Owner => b'o',
+        }
+    }
+
+    pub(super) fn of(letter: u8) -> Option<Self> {
+        [Self::Label, Self::Field, Self::Owner].into_iter().find(|space| space.letter() == letter)
+    }
+}
+
 /// One fact. Each is in memory once per kind: the index hands out the same `Arc`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Tag {

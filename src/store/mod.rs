@@ -20,6 +20,7 @@ mod changes;
 mod facts;
 mod read;
 mod row;
+mod save;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -28,7 +29,9 @@ pub use apply::Applied;
 pub use changes::{Change, Cursor, Lagged, Operation, Subscription};
 pub use read::{AsOf, Filter, KindMemory, Memory, Page, Position, Restored, Stats};
 pub use row::Object;
+pub use save::{Identity, Loaded, SavedFold, Written};
 
+use crate::domain::fold::Death;
 use crate::domain::index::Name;
 use crate::domain::kind::{Kind, Tracking};
 use crate::domain::rv::Rv;
@@ -58,6 +61,8 @@ pub struct StoreOptions {
     pub events_max: usize,
     /// Changes kept for subscribers that are behind or come back.
     pub ring: usize,
+    /// Whether the dead are kept for a saved fold: its reader must know them as whoever reads the whole log does.
+    pub keep_dead: bool,
     /// Names this life of the store in cursors: a cursor of another life cannot be resumed. Random by default; a
     /// simulation gives its own.
     pub instance: u64,
@@ -74,6 +79,7 @@ impl StoreOptions {
             events_ttl: Duration::from_secs(3600),
             events_max: 20_000,
             ring: 4096,
+            keep_dead: false,
             instance: rand::random(),
         }
     }
@@ -87,6 +93,7 @@ pub struct Store {
     max_bytes: usize,
     events_ttl: Duration,
     events_max: usize,
+    keep_dead: bool,
     writer: Mutex<Writer>,
     changes: Changes,
     /// Our own writer epoch; 0 as long as we have none.
@@ -142,6 +149,7 @@ impl Store {
             max_bytes: options.max_bytes,
             events_ttl: options.events_ttl,
             events_max: options.events_max,
+            keep_dead: options.keep_dead,
             writer: Mutex::new(Writer::default()),
             changes: Changes::new(options.instance, options.ring),
             own_epoch: AtomicU64::new(0),
@@ -222,11 +230,29 @@ impl Store {
         table.row(at).map(|row| Object::new(table.kind.clone(), row))
     }
 
-    /// Forgets the dead of a kind: capture has taken them over (see [`crate::domain::fold::Ledger::bury`]).
+    /// Capture has taken over the dead of a kind (see [`crate::domain::fold::Ledger::bury`]); where the fold is saved they
+    /// are kept until [`Store::forget_dead`].
     pub fn bury(&self, kind: &Kind) {
-        if let Some(table) = self.table(kind) {
+        if let Some(table) = self.table(kind).filter(|_| !self.keep_dead) {
             lock(&table.ledger).bury();
         }
+    }
+
+    /// Forgets those of the dead whom no resume can bring back any more, as the caller knows them.
+    pub fn forget_dead(&self, kind: &Kind, is_settled: impl Fn(&Name, &Death) -> bool) {
+        if let Some(table) = self.table(kind) {
+            lock(&table.ledger).forget(is_settled);
+        }
+    }
+
+    /// Whether the key's last record in the log is not what readers hold.
+    pub fn is_shadowed(&self, kind: &Kind, at: &Name) -> bool {
+        self.table(kind).is_some_and(|table| lock(&table.ledger).is_shadowed(at))
+    }
+
+    /// Topic of a kind, with prefix.
+    pub fn topic(&self, kind: &Kind) -> Option<Arc<str>> {
+        self.table(kind).map(|table| table.topic.clone())
     }
 
     /// Whether a kind is kept by time instead of being folded.

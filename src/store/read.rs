@@ -7,13 +7,13 @@ use super::facts::{Facts, Space, Tag};
 use super::row::{Object, Row};
 use super::table::{Index, Table};
 use super::{Store, lock};
-use crate::domain::fold::ForeignReason;
+use crate::domain::fold::{Death, ForeignReason};
 use crate::domain::index::Name;
 use crate::domain::kind::Kind;
 use crate::domain::rv::Rv;
 use crate::domain::selector::{FieldSelector, LabelSelector, Test};
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -123,12 +123,16 @@ pub struct Restored {
     pub live: Vec<(Name, Arc<str>, Rv, u64)>,
     /// Deletes without a tombstone: it must be written before anything else is.
     pub owed: Vec<(Name, Arc<str>, Rv)>,
-    /// The dead, those with a tombstone owed among them: uid and version of the delete.
-    pub dead: Vec<(Arc<str>, Rv)>,
-    /// Keys that end in a tombstone, with its version: nothing older may be written behind it.
-    pub ends: Vec<(Name, Rv)>,
-    /// Keys to be published again: the row, if it is live, else what a list of the API server says.
-    pub shadowed: Vec<Name>,
+    /// The dead, those with a tombstone owed among them.
+    pub dead: Vec<Death>,
+    /// Keys that end in a tombstone, or will: the last version of who died there, and its history epoch. Nothing older may be
+    /// written behind it.
+    pub ends: Vec<(Name, Rv, u64)>,
+    /// Keys to be published again: the row, if it is live, else what a list of the API server says; with the time of the
+    /// record that stands last (ms since 1970).
+    pub shadowed: Vec<(Name, i64)>,
+    /// The highest history epoch of all this.
+    pub history_epoch: u64,
 }
 
 /// Rows and bytes of one kind.
@@ -350,27 +354,28 @@ impl Store {
         AsOf { version: self.version(), positions }
     }
 
-    /// What capture of a kind, in one namespace or all, takes over at its start. Complete once our own writer markers were
-    /// applied.
-    pub fn restored(&self, kind: &Kind, namespace: Option<&str>) -> Restored {
+    /// What capture of a kind takes over at its start, of the names that it covers. Complete once our own writer markers
+    /// were applied.
+    pub fn restored(&self, kind: &Kind, covers: impl Fn(&Name) -> bool) -> Restored {
         let Some(table) = self.table(kind) else { return Restored::default() };
-        let ours = |at: &Name| namespace.is_none_or(|namespace| *namespace == *at.namespace);
+        let mut history_epoch = 0;
         let index = table.index();
-        let live = index.within(namespace, None);
-        let live = live.map(|(at, row)| ((**at).clone(), row.uid.clone(), row.rv.clone(), row.history_epoch)).collect();
+        let live = index.names.iter().filter(|(at, _)| covers(at)).map(|(at, row)| {
+            history_epoch = history_epoch.max(row.history_epoch);
+            ((**at).clone(), row.uid.clone(), row.rv.clone(), row.history_epoch)
+        });
+        let live: Vec<_> = live.collect();
         drop(index);
         let ledger = lock(&table.ledger);
-        let owed = ledger.owed().filter(|(at, _)| ours(at));
+        let owed = ledger.owed().filter(|(at, _)| covers(at));
         let mut owed: Vec<_> = owed.map(|(at, death)| (at.clone(), death.uid.clone(), death.rv.clone())).collect();
         owed.sort_unstable();
-        let dead = ledger.dead().filter(|(_, at, _)| ours(at));
-        let mut dead: Vec<_> = dead.map(|(uid, _, rv)| (uid.clone(), rv.clone())).collect();
-        dead.sort_unstable();
-        let shadowed = ledger.shadowed().filter(|at| ours(at)).cloned().collect();
-        let mut ends: Vec<_> =
-            ledger.ends().filter(|(at, _)| ours(at)).map(|(at, rv)| (at.clone(), rv.clone())).collect();
-        ends.sort_unstable();
-        Restored { live, owed, dead, ends, shadowed }
+        let mut dead: Vec<_> = ledger.dead().filter(|(at, _)| covers(at)).map(|(_, death)| death.clone()).collect();
+        dead.sort_unstable_by(|a, b| a.uid.cmp(&b.uid));
+        history_epoch = dead.iter().map(|death| death.history_epoch).fold(history_epoch, u64::max);
+        let shadowed = ledger.shadowed().filter(|(at, _)| covers(at)).map(|(at, ms)| (at.clone(), ms)).collect();
+        let ends = ends(ledger.dead().filter(|(at, _)| covers(at)), &live);
+        Restored { live, owed, dead, ends, shadowed, history_epoch }
     }
 
     /// What the store takes.
@@ -424,4 +429,18 @@ impl Table {
         let index = self.index();
         KindMemory { kind: self.kind_id.clone(), rows: index.names.len(), bytes: index.bytes }
     }
+}
+
+/// Names whose last is a death, with the newest of their dead: of each history, since their versions do not compare.
+fn ends<'a>(
+    dead: impl Iterator<Item = (&'a Name, &'a Death)>,
+    live: &[(Name, Arc<str>, Rv, u64)],
+) -> Vec<(Name, Rv, u64)> {
+    let live: HashSet<&Name> = live.iter().map(|(at, ..)| at).collect();
+    let mut newest: BTreeMap<(&Name, u64), &Rv> = BTreeMap::new();
+    for (at, death) in dead.filter(|(at, _)| !live.contains(at)) {
+        let last = newest.entry((at, death.history_epoch)).or_insert(&death.last);
+        *last = (*last).max(&death.last);
+    }
+    newest.into_iter().map(|((at, history_epoch), last)| (at.clone(), last.clone(), history_epoch)).collect()
 }

@@ -22,6 +22,7 @@ pub(super) struct Row {
     pub(super) uid: Arc<str>,
     pub(super) rv: Rv,
     pub(super) history_epoch: u64,
+    pub(super) writer_epoch: u64,
     pub(super) partition: i32,
     pub(super) offset: i64,
     pub(super) timestamp_ms: i64,
@@ -64,7 +65,7 @@ pub(super) struct Packed {
     /// Exactly as large as it must be.
     pub(super) bytes: Box<[u8]>,
     /// Length before; `None` if the bytes stand as they are.
-    raw: Option<u32>,
+    pub(super) raw: Option<u32>,
 }
 
 impl Packed {
@@ -147,6 +148,11 @@ impl Object {
     /// resourceVersion.
     pub fn rv(&self) -> &Rv {
         &self.row.rv
+    }
+
+    /// The history that its version belongs to.
+    pub fn history_epoch(&self) -> u64 {
+        self.row.history_epoch
     }
 
     /// When its record was written, in milliseconds since 1970; -1 where the log has no time.

@@ -102,6 +102,14 @@ impl Table {
         Arc::new(Facts::new(found.iter().map(tag).collect()))
     }
 
+    /// As it was made: nothing of it was read.
+    pub(super) fn clear(&self) {
+        *self.index_mut() = Index::default();
+        self.rows.clear();
+        *lock(&self.ledger) = Ledger::default();
+        lock(&self.progress).clear();
+    }
+
     pub(super) fn progress(&self, partition: i32) -> Progress {
         lock(&self.progress).get(&partition).copied().unwrap_or_default()
     }

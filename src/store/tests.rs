@@ -2,6 +2,7 @@ mod adding;
 mod applying;
 mod events;
 mod listing;
+mod saving;
 mod subscribing;
 
 use super::*;

@@ -21,6 +21,7 @@ mod kit;
 mod laptop;
 mod losses;
 mod restart;
+mod resume;
 mod server;
 mod shows;
 
@@ -48,6 +49,7 @@ fn main() {
         ("end_to_end", end_to_end::TRIALS),
         ("canaries", canaries::TRIALS),
         ("restart", restart::TRIALS),
+        ("resume", resume::TRIALS),
         ("chaos", chaos::TRIALS),
         ("kinds", kinds::TRIALS),
         ("shows", shows::WITHIN_THE_HISTORY),

@@ -58,6 +58,19 @@ pub(crate) fn change(epoch: u64, op: &str, at: &Name, uid: &str, rv: u64, object
     record(&key(at), Some(epoch), Some(value))
 }
 
+/// The same record, written in that history epoch.
+pub(crate) fn in_history(history_epoch: u64, record: InRecord) -> InRecord {
+    let value = record.value.as_ref().map(|value| String::from_utf8(value.to_vec()).unwrap());
+    let value = value.map(|value| value.replace(r#""historyEpoch":1"#, &format!(r#""historyEpoch":{history_epoch}"#)));
+    let mut record = InRecord { value: value.map(Bytes::from), ..record };
+    for (name, value) in &mut record.headers {
+        if &**name == "ce_historyepoch" {
+            *value = Some(history_epoch.to_string().into());
+        }
+    }
+    record
+}
+
 pub(crate) fn put(epoch: u64, op: &str, at: &Name, uid: &str, rv: u64) -> InRecord {
     change(epoch, op, at, uid, rv, &object(at, uid, rv, &BTreeMap::new()))
 }
@@ -66,6 +79,7 @@ pub(crate) fn tombstone(epoch: u64, at: &Name, uid: &str, rv: u64) -> InRecord {
     let mut tombstone = record(&key(at), Some(epoch), None);
     tombstone.headers.push(("ce_uid".into(), Some(uid.to_owned().into())));
     tombstone.headers.push(("ce_rv".into(), Some(rv.to_string().into())));
+    tombstone.headers.push(("ce_historyepoch".into(), Some("1".into())));
     tombstone
 }
 
@@ -79,6 +93,7 @@ pub(crate) fn in_order(records: Vec<InRecord>) -> Vec<InRecord> {
 #[derive(Debug, Default)]
 pub(crate) struct Folded {
     pub(crate) live: BTreeMap<Name, (String, Rv)>,
+    epochs: BTreeMap<Name, (u64, u64)>,
     pub(crate) ledger: Ledger,
     pub(crate) epoch: u64,
     pub(crate) foreign: usize,
@@ -95,20 +110,27 @@ impl Folded {
         let Judged { at, step, epoch } = judge(SCOPE, self.epoch, record);
         self.epoch = epoch;
         let at = at.map(|at| Name { namespace: at.namespace.unwrap_or_default().into(), name: at.name.into() });
+        let held = at.as_ref().and_then(|at| Some((*self.epochs.get(at)?, &self.live.get(at)?.1)));
+        let held = held.map(|((history_epoch, writer_epoch), rv)| Version { writer_epoch, history_epoch, rv });
+        if self.ledger.is_stale(held, &step, epoch) {
+            at.into_iter().for_each(|at| self.ledger.shadow(at, record.timestamp_ms));
+            return;
+        }
         match (at, step) {
             (Some(at), Step::Live(envelope)) => {
                 self.ledger.live(&at, &envelope.source.uid);
+                self.epochs.insert(at.clone(), (envelope.source.history_epoch, epoch));
                 self.live.insert(at, (envelope.source.uid.clone(), Rv::new(&envelope.source.rv)));
             }
             (Some(at), Step::Deleted(death, _)) => {
                 self.live.remove(&at);
                 self.ledger.deleted(&at, death);
             }
-            (Some(at), Step::Tombstone { uid, rv }) => {
+            (Some(at), Step::Tombstone { uid, rv, history_epoch }) => {
                 self.live.remove(&at);
-                self.ledger.tombstone(&at, uid, rv);
+                self.ledger.tombstone(&at, uid, rv, (history_epoch, epoch));
             }
-            (Some(at), Step::Void) => self.ledger.shadow(at),
+            (Some(at), Step::Void) => self.ledger.shadow(at, record.timestamp_ms),
             (_, Step::Foreign(_)) => self.foreign += 1,
             _ => {}
         }
@@ -119,11 +141,11 @@ impl Folded {
     }
 
     pub(crate) fn shadowed(&self) -> HashSet<Name> {
-        self.ledger.shadowed().cloned().collect()
+        self.ledger.shadowed().map(|(at, _)| at.clone()).collect()
     }
 
     pub(crate) fn is_dead(&self, uid: &str) -> bool {
-        self.ledger.dead().any(|(dead, ..)| &**dead == uid)
+        self.ledger.dead().any(|(_, death)| &*death.uid == uid)
     }
 }
 
@@ -136,6 +158,9 @@ pub(crate) enum Act {
     Delete(u8, bool),
     /// The last record is written once more, as after a producer's failure.
     Repeat,
+    /// A producer failed and had written more than it knew: so many records (of 8) are sent once more, the older first, and
+    /// the writer may be killed when so many of them have landed.
+    Resend(usize, Option<usize>),
     /// A record of an older writer lands late.
     Zombie,
     /// The writer dies with these keys written but not landed (puts, or deletes); the next one marks the partition and heals.
@@ -154,6 +179,7 @@ pub(crate) fn acts(keys: u8) -> impl Strategy<Value = Vec<Act>> {
         6 => (0..keys).prop_map(Act::Put),
         4 => (0..keys, any::<bool>()).prop_map(|(k, crash)| Act::Delete(k, crash)),
         1 => Just(Act::Repeat),
+        2 => (1usize..8, prop::option::of(0usize..8)).prop_map(|(n, landed)| Act::Resend(n, landed)),
         3 => Just(Act::Zombie),
         2 => in_flight.prop_map(Act::NewWriter),
         1 => Just(Act::Heal),
@@ -219,6 +245,22 @@ impl Protocol {
             Act::Repeat => {
                 let last = self.log.last().filter(|last| last.writer_epoch() == Some(self.epoch)).cloned();
                 last.into_iter().for_each(|last| self.append(last));
+            }
+            Act::Resend(n, landed) => {
+                // What says no version could not be told from what is new.
+                let is_bound = |r: &InRecord| {
+                    r.key.as_deref() == Some(b"~writer/0") || (r.value.is_none() && r.header("ce_uid").is_none())
+                };
+                let since = self.log.iter().rposition(is_bound).map_or(0, |bound| bound + 1);
+                let ours = |r: &&InRecord| r.writer_epoch() == Some(self.epoch);
+                let ours: Vec<InRecord> = self.log[since..].iter().filter(ours).cloned().collect();
+                let mut again = ours[ours.len().saturating_sub(*n)..].to_vec();
+                let lost = again.split_off(landed.unwrap_or(usize::MAX).min(again.len()));
+                again.into_iter().for_each(|record| self.append(record));
+                if !lost.is_empty() {
+                    self.zombies.extend(lost);
+                    self.new_writer();
+                }
             }
             Act::Zombie => {
                 let zombie = self.zombies.pop_front();

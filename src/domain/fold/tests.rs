@@ -9,10 +9,70 @@ fn live(folded: &Folded, number: u8) -> Option<(&str, &str)> {
 }
 
 #[test]
-fn the_last_offset_wins_whatever_its_version_says() {
+fn what_is_older_than_its_key_stands_for_changes_nothing_and_shadows_the_key_until_it_is_written_again() {
     let at = name(1);
-    let folded = Folded::of(&[put(1, "c", &at, "u", 9), put(1, "u", &at, "u", 10), put(1, "r", &at, "u", 9)]);
-    assert_eq!(live(&folded, 1), Some(("u", "9")));
+    let mut folded = Folded::of(&[put(1, "c", &at, "u", 9), put(1, "u", &at, "u", 10), put(1, "c", &at, "u", 9)]);
+    assert_eq!(live(&folded, 1), Some(("u", "10")));
+    assert_eq!(folded.shadowed(), [at.clone()].into());
+    folded.apply(&put(1, "r", &at, "u", 10));
+    assert_eq!((live(&folded, 1), folded.shadowed()), (Some(("u", "10")), [].into()), "an equal version is a repair");
+}
+
+#[test]
+fn a_predecessor_of_the_same_name_that_is_sent_again_neither_lives_nor_takes_its_successor_along() {
+    let at = name(1);
+    let past = [put(1, "c", &at, "u", 5), put(1, "d", &at, "u", 6), tombstone(1, &at, "u", 6)];
+    let log = [&past[..], &[put(1, "c", &at, "v", 7)], &past[..]].concat();
+    for cut in 4..=log.len() {
+        let folded = Folded::of(&log[..cut]);
+        assert_eq!(live(&folded, 1), Some(("v", "7")), "after {cut} records");
+        assert_eq!((folded.shadowed().len(), folded.owed().len()), (usize::from(cut > 4), 0), "after {cut} records");
+    }
+    // Nor does one that is dead already, with nobody behind it.
+    let folded = Folded::of(&[&past[..], &past[..1]].concat());
+    assert_eq!((live(&folded, 1), folded.is_dead("u"), folded.shadowed().len()), (None, true, 1));
+}
+
+#[test]
+fn what_was_only_concluded_to_be_dead_comes_back_at_the_version_at_which_it_was_last_known() {
+    let at = name(1);
+    let delete = put(1, "d", &at, "u", 5);
+    let value = String::from_utf8(delete.value.clone().unwrap().to_vec()).unwrap();
+    let value = value.replace(r#""observed""#, r#""listRv":"20","observed""#);
+    let inferred = InRecord { value: Some(value.into()), ..delete };
+    let folded = Folded::of(&[put(1, "c", &at, "u", 5), inferred, tombstone(1, &at, "u", 5), put(1, "c", &at, "u", 5)]);
+    assert_eq!((live(&folded, 1), folded.is_dead("u")), (Some(("u", "5")), false));
+}
+
+#[test]
+fn a_higher_history_epoch_wins_whatever_its_version_says_and_a_lower_one_never_does() {
+    let at = name(1);
+    let mut folded = Folded::of(&[put(1, "c", &at, "u", 90), in_history(2, put(1, "r", &at, "u", 4))]);
+    assert_eq!(live(&folded, 1), Some(("u", "4")));
+    folded.apply(&put(1, "u", &at, "u", 91));
+    assert_eq!((live(&folded, 1), folded.shadowed().len()), (Some(("u", "4")), 1));
+    folded.apply(&in_history(2, put(1, "d", &at, "u", 5)));
+    folded.apply(&in_history(2, tombstone(1, &at, "u", 5)));
+    assert_eq!((live(&folded, 1), folded.shadowed().len(), folded.owed().len()), (None, 0, 0));
+}
+
+#[test]
+fn a_later_writer_wins_whatever_its_version_says() {
+    let at = name(1);
+    let folded = Folded::of(&[put(1, "c", &at, "u", 90), put(2, "r", &at, "u", 4)]);
+    assert_eq!((live(&folded, 1), folded.shadowed().len()), (Some(("u", "4")), 0));
+}
+
+#[test]
+fn without_a_version_the_last_offset_wins() {
+    let at = name(1);
+    let unknown = |record: InRecord| {
+        let value =
+            String::from_utf8(record.value.clone().unwrap().to_vec()).unwrap().replace(r#""rv":"7""#, r#""rv":"""#);
+        InRecord { value: Some(value.into()), ..record }
+    };
+    let folded = Folded::of(&[put(1, "c", &at, "u", 9), unknown(put(1, "r", &at, "u", 7))]);
+    assert_eq!(live(&folded, 1), Some(("u", "")));
 }
 
 #[test]
@@ -58,7 +118,8 @@ fn a_delete_owes_its_tombstone_until_it_comes_or_the_name_is_taken_again() {
         put(1, "d", &other, "v", 4),
     ]);
     assert!(folded.live.is_empty());
-    assert_eq!(folded.owed()[&at], Death { uid: "u".into(), rv: "3".into(), history_epoch: 1 });
+    let death = Death { uid: "u".into(), rv: "3".into(), last: "3".into(), history_epoch: 1, writer_epoch: 1 };
+    assert_eq!(folded.owed()[&at], death);
     assert_eq!(folded.owed().len(), 2);
     folded.apply(&tombstone(1, &at, "u", 3));
     folded.apply(&put(1, "c", &other, "w", 5));
@@ -76,7 +137,7 @@ fn the_death_of_an_inferred_delete_is_dated_by_the_latest_list_that_missed_it() 
     };
     let mut folded = Folded::of(&[missed_by("120"), tombstone(1, &name(1), "u", 7)]);
     let dead = |folded: &Folded| -> Vec<_> {
-        folded.ledger.dead().map(|(uid, _, rv)| (uid.to_string(), rv.to_string())).collect()
+        folded.ledger.dead().map(|(_, death)| (death.uid.to_string(), death.rv.to_string())).collect()
     };
     assert_eq!(dead(&folded), [("u".to_owned(), "120".to_owned())], "the tombstone, which says 7, does not change it");
     folded.apply(&missed_by("130"));
@@ -104,8 +165,9 @@ fn the_dead_are_forgotten_when_capture_has_taken_them_over_but_not_what_is_owed(
 #[test]
 fn a_uid_that_lives_again_after_the_cluster_s_history_was_rewound_is_not_dead() {
     let at = name(1);
-    let folded = Folded::of(&[put(1, "d", &at, "u", 7), tombstone(1, &at, "u", 7), put(2, "r", &at, "u", 3)]);
-    assert!(!folded.is_dead("u"));
+    let again = in_history(2, put(2, "r", &at, "u", 3));
+    let folded = Folded::of(&[put(1, "d", &at, "u", 7), tombstone(1, &at, "u", 7), again]);
+    assert!(!folded.is_dead("u") && live(&folded, 1).is_some());
 }
 
 #[test]

@@ -28,7 +28,7 @@ fn everything(store: &Arc<Store>) -> Everything {
     };
     Everything {
         rows: rows(&all(store, &pods())),
-        restored: store.restored(&pods(), None),
+        restored: store.restored(&pods(), |_| true),
         positions: store.positions(),
         memory: store.memory(),
         changes,
@@ -59,9 +59,10 @@ proptest! {
             let json = store.get(&pods(), at).unwrap().json();
             prop_assert_eq!(store.before(&pods(), at, uid, rv), Some(json));
         }
-        let owed = store.restored(&pods(), None).owed.into_iter().map(|(at, ..)| at).collect::<Vec<_>>();
+        let owed = store.restored(&pods(), |_| true).owed.into_iter().map(|(at, ..)| at).collect::<Vec<_>>();
         prop_assert_eq!(owed, folded.owed().into_keys().collect::<Vec<_>>());
-        let known = store.restored(&pods(), None).shadowed.into_iter().collect::<std::collections::HashSet<_>>();
+        let known = store.restored(&pods(), |_| true).shadowed.into_iter().map(|(at, _)| at);
+        let known = known.collect::<std::collections::HashSet<_>>();
         prop_assert!(folded.shadowed().is_subset(&known));
     }
 
@@ -185,15 +186,18 @@ fn capture_takes_over_its_own_namespace_and_then_the_dead_are_forgotten() {
         writer_marker(2),
         put(1, "u", &a, "a2", 6),
     ]));
-    let of_a = store.restored(&pods(), Some("a"));
+    let dead = |of: &Restored| -> Vec<(String, String)> {
+        of.dead.iter().map(|death| (death.uid.to_string(), death.rv.to_string())).collect()
+    };
+    let of_a = store.restored(&pods(), |at| &*at.namespace == "a");
     assert_eq!(of_a.live, [(a.clone(), "a2".into(), "3".into(), 1)]);
-    assert_eq!((of_a.owed.len(), &of_a.dead[..]), (0, &[("a1".into(), "2".into())][..]));
-    assert_eq!(of_a.shadowed, [a]);
-    let of_b = store.restored(&pods(), Some("b"));
+    assert_eq!((of_a.owed.len(), dead(&of_a)), (0, vec![("a1".into(), "2".into())]));
+    assert_eq!(of_a.shadowed, [(a, 1000)]);
+    let of_b = store.restored(&pods(), |at| &*at.namespace == "b");
     assert_eq!(of_b.owed, [(b, "b1".into(), "5".into())]);
-    assert_eq!((of_b.live.len(), &of_b.dead[..], of_b.shadowed.len()), (0, &[("b1".into(), "5".into())][..], 0));
+    assert_eq!((of_b.live.len(), dead(&of_b), of_b.shadowed.len()), (0, vec![("b1".into(), "5".into())], 0));
     store.bury(&pods());
-    let buried = store.restored(&pods(), None);
+    let buried = store.restored(&pods(), |_| true);
     assert_eq!((buried.dead.len(), buried.owed.len()), (0, 1));
 }
 

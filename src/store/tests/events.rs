@@ -1,7 +1,7 @@
 use super::*;
 use proptest::prelude::*;
 
-fn event(offset: i64, name: &str, rv: u64, timestamp_ms: i64) -> InRecord {
+pub(super) fn event(offset: i64, name: &str, rv: u64, timestamp_ms: i64) -> InRecord {
     let object = format!(r#"{{"involvedObject":{{"name":"{name}-pod"}},"reason":"Failed","count":{rv}}}"#);
     let at = Name { namespace: "a".into(), name: name.into() };
     let mut record = kit::change(1, "c", &at, &format!("uid-{name}"), rv, &object);
@@ -61,7 +61,7 @@ fn events_have_no_zombies_no_tombstones_and_owe_nothing() {
     assert_eq!((applied.live, applied.void, applied.markers.len(), applied.shadowed.len()), (2, 0, 1, 0));
     assert_eq!(names(&store), ["late", "new"]);
     assert_eq!(store.positions()[0].epoch, 5);
-    assert!(store.restored(&kind("events"), None).dead.is_empty());
+    assert!(store.restored(&kind("events"), |_| true).dead.is_empty());
     let filter = crate::domain::selector::FieldSelector::parse("involvedObject.name=late-pod,reason=Failed").unwrap();
     assert_eq!(store.count(&kind("events"), &Filter { fields: filter, ..Filter::default() }), 1);
 }
