@@ -234,6 +234,8 @@ impl Watcher {
             let next = self.core.next(capture, &lent.writer, &before, env);
             let tally = self.tally();
             let Some(mut commit) = next else {
+                // What came to nothing was received all the same.
+                lent.lane.push_report(Vec::new(), None, tally, |_| false);
                 // What is left is the beginning of a line: its rest must be let in.
                 self.held.clear();
                 lent.row.synced.store(capture.synced, Ordering::Release);

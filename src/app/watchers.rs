@@ -21,7 +21,7 @@ use crate::actors::rt::{self, Arbiters, ChildSpec, Place, SupervisorHandle};
 use crate::actors::shared_state::{self, SharedState};
 use crate::actors::stream_processor::{Positions, StreamProcessor};
 use crate::actors::watcher::{self, Watcher};
-use crate::domain::checkpoint::{Checkpoint, Memory, policy_hash, writer_marker};
+use crate::domain::checkpoint::{Checkpoint, Memory, writer_marker};
 use crate::domain::envelope::Writer;
 use crate::domain::kind::Kind;
 use crate::domain::lane::{Lane, Limits};
@@ -237,7 +237,7 @@ impl Watchers {
         );
         let blank = Checkpoint {
             scope_hash: target.scope_hash(),
-            policy_hash: policy_hash(&self.policy, &kind),
+            policy_hash: self.policy.hash(&kind),
             ..self.checkpoint(&id, Positions::new())
         };
         let rebase = self.memory.rebase(&id, &blank.scope_hash, &blank.policy_hash).map(|reason| Rebase { reason });

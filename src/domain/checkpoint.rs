@@ -5,12 +5,10 @@
 
 use super::kind::Kind;
 use super::record::{InRecord, OutRecord, WRITER_EPOCH_HEADER};
-use super::redact::Policy;
 use super::target::Target;
 use super::topic::Marker;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -72,36 +70,6 @@ pub fn forget(topic: &Arc<str>, cluster: &str, owner: &str, writer_epoch: u64, n
         headers: vec![(WRITER_EPOCH_HEADER, writer_epoch.to_string().into())],
         timestamp_ms: now_ms,
     }
-}
-
-/// Rules of redaction that stand in the code and not in the settings: whoever changes what they let through counts up.
-const REDACTION_RULES: u32 = 1;
-
-/// Hash of what a policy lets through of a kind.
-pub fn policy_hash(policy: &Policy, kind: &Kind) -> String {
-    let lists = [&policy.annotations_deny, &policy.env_allow];
-    let own = match kind.id().as_str() {
-        "secrets" => Some(&policy.secret_annotations_allow),
-        "configmaps" => Some(&policy.configmap_full_namespaces),
-        _ => None,
-    };
-    let rules = REDACTION_RULES.to_string();
-    let mut parts = vec![rules.as_str()];
-    for list in lists.into_iter().chain(own) {
-        parts.push("");
-        parts.extend(list.iter().map(String::as_str));
-    }
-    hash(&parts)
-}
-
-/// SHA-256 over the parts, each behind its length, so that no two lists run into one another.
-fn hash(parts: &[&str]) -> String {
-    let mut hash = Sha256::new();
-    for part in parts {
-        hash.update((part.len() as u64).to_le_bytes());
-        hash.update(part.as_bytes());
-    }
-    hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The writer marker of a partition: a tombstone with a key of its own, overwritten by each process.
@@ -330,19 +298,5 @@ mod tests {
             assert_eq!(memory.rebase("pods", "s", "p"), expected);
             assert_eq!(memory.rebase("services", "s", "p"), None, "nothing to go on from");
         }
-    }
-
-    #[test]
-    fn the_hash_tells_policies_apart_and_a_list_of_another_kind_changes_nothing() {
-        let kind = |id: &str| Kind::builtin(id).expect("built in");
-        let with = |change: fn(&mut Policy)| {
-            let mut policy = Policy::default();
-            change(&mut policy);
-            ["pods", "secrets", "configmaps"]
-                .map(|id| policy_hash(&policy, &kind(id)) == policy_hash(&Policy::default(), &kind(id)))
-        };
-        assert_eq!(with(|p| assert!(p.env_allow.insert("A".into()))), [false, false, false]);
-        assert_eq!(with(|p| assert!(p.secret_annotations_allow.insert("a".into()))), [true, false, true]);
-        assert_eq!(with(|p| assert!(p.configmap_full_namespaces.insert("a".into()))), [true, true, false]);
     }
 }

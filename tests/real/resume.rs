@@ -9,12 +9,8 @@ pub const TRIALS: &[Trial] = &[
     ("after_kill_9_within_the_window_nothing_is_listed_and_the_saved_fold_is_gone_on_from", Both, within_the_window),
     ("a_damaged_saved_fold_is_left_aside_and_the_log_read_whole", Both, damaged),
     ("a_namespace_and_a_kind_that_are_captured_no_more_are_deleted_from_the_log_once", Both, leaving),
+    ("when_the_redaction_changes_everything_is_written_anew_as_a_read_without_the_old_version", Both, other_policy),
 ];
-
-/// For the watch core that obeys a rebase: add it to the groups with that.
-#[allow(dead_code)]
-pub const WITH_REBASE: &[Trial] =
-    &[("when_the_redaction_changes_everything_is_written_anew_as_a_read_without_the_old_version", Both, other_policy)];
 
 const MAPS: &str = "configmaps";
 

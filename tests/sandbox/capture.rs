@@ -18,9 +18,6 @@ crate::trials![
     gaps_are_answered_from_their_topic,
 ];
 
-/// Need a watch core that declares gaps and writes suspects anew.
-pub const AWAITED: &[&str] = &["an_audit_has_what_was_lost_written_anew", "gaps_are_answered_from_their_topic"];
-
 const A_MINUTE: Duration = Duration::from_secs(60);
 
 async fn create(bed: &Bed, name: &str) -> String {

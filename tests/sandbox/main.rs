@@ -35,8 +35,7 @@ fn main() {
     trials.extend(faults::TRIALS.iter().map(|t| trial("faults", *t)));
     trials.extend(kinds::TRIALS.iter().map(|t| trial("kinds", *t)));
     trials.extend(persistence::TRIALS.iter().map(|t| trial("persistence", *t)));
-    let awaited = |name| capture::AWAITED.contains(&name);
-    trials.extend(capture::TRIALS.iter().map(|t| trial("capture", *t).with_ignored_flag(awaited(t.0))));
+    trials.extend(capture::TRIALS.iter().map(|t| trial("capture", *t)));
     trials.extend(credentials::TRIALS.iter().map(|t| trial("credentials", *t)));
     let missing = kubectl::missing();
     let skip = missing.is_some() && !testbed::must_not_skip();

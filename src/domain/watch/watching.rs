@@ -194,9 +194,17 @@ impl WatchCore {
             return self.lied(what, lent);
         }
         let position = &lent.capture.position;
-        if rv < *position && self.goes_back(wire, &object, lent) {
+        let (known, repeated) = self.knows(&object, lent);
+        if wire == Wire::Deleted && rv == *position && !known && self.kind().tracking() == Tracking::Table {
+            // Nothing else can be of that version: it is the report that brought us here, once more.
+            self.notices.extend([Notice::Received, Notice::Filtered("dead")]);
+            return Step::Again;
+        }
+        if rv < *position && !repeated && self.kind().tracking() == Tracking::Table {
             self.notices.push(Notice::Lie("version_backwards"));
-            if self.probed_at.as_ref() == Some(position) {
+            let is_news = self.outcome(wire, object, None, false, lent).filtered.is_none();
+            if is_news || self.probed_at.as_ref() == Some(position) {
+                // We were led past it: only a list shows what else stands before the position.
                 self.relist("server_lied", lent.env);
             } else {
                 let why = format!("a change at version {rv} came behind version {position}");
@@ -208,16 +216,15 @@ impl WatchCore {
         Step::Commit(self.report(wire, object, None, lent, Some(rv)))
     }
 
-    /// Whether a report from before the position would change anything. A repeat of what is known does not, and some
-    /// servers give the delete of an object no version of its own.
-    fn goes_back(&self, wire: Wire, object: &Redacted<Object>, lent: Lent<'_>) -> bool {
+    /// Whether the object is known, and whether at that very version: a repeat, or the delete of an object to which some
+    /// servers give no version of its own.
+    fn knows(&self, object: &Redacted<Object>, lent: Lent<'_>) -> (bool, bool) {
         let o = object.get();
         let at = crate::domain::index::Name { namespace: o.namespace.clone(), name: o.name.clone() };
-        let ends_known = lent.capture.index.live(&at).is_some_and(|(uid, rv)| *uid == o.uid && *rv == o.rv);
-        if self.kind().tracking() == Tracking::Stream || wire == Wire::Deleted && ends_known {
-            return false;
+        match lent.capture.index.live(&at) {
+            Some((uid, rv)) if *uid == o.uid => (true, *rv == o.rv),
+            _ => (false, false),
         }
-        self.outcome(wire, object.clone(), None, false, lent).filtered.is_none()
     }
 
     fn bookmark(&mut self, rv: Rv, initial_end: bool, lent: Lent<'_>) -> Step {
@@ -351,8 +358,10 @@ impl WatchCore {
             }
             Ok(()) => self.failed("the server ended the watch at once".into(), None, then, env),
             Err(reason) => {
-                // A server that was away may come back with an older history.
-                let then = if !answered && matches!(then, Then::Watch) { Then::Probe } else { then };
+                // A server that was away may come back with an older history, in which our version is to come: a watch from
+                // there is opened, and stays silent.
+                let unheard = !answered || events == 0;
+                let then = if unheard && matches!(then, Then::Watch) { Then::Probe } else { then };
                 self.failed(reason, None, then, env);
             }
         }

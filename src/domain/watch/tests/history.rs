@@ -124,22 +124,31 @@ fn the_point_of_a_new_history_has_no_version_until_its_list_is_complete() {
 }
 
 #[test]
-fn a_change_from_before_the_position_is_not_obeyed_and_the_server_is_asked() {
+fn a_change_from_before_the_position_shows_that_we_were_led_past_it() {
     let mut kit = Kit::watching();
     kit.stream(&event("ADDED", "z", "u9", 7));
+    assert_eq!((kit.written().len(), kit.position()), (0, "10"));
+    assert!(kit.notices.contains(&Notice::Lie("version_backwards")));
+    kit.wait();
+    assert_eq!(kit.asked(), "list at least 10");
+}
+
+#[test]
+fn an_old_version_of_what_is_known_is_not_obeyed_and_the_server_is_asked() {
+    let mut kit = Kit::watching();
+    kit.stream(&event("MODIFIED", "a", "u1", 4));
     assert_eq!((kit.written().len(), kit.position()), (0, "10"));
     kit.wait();
     assert_eq!(kit.asked(), "probe 10");
     kit.answer(200, &page("12", &[], ""));
     kit.wait();
-    kit.stream(&event("DELETED", "a", "u1", 7));
+    kit.stream(&event("MODIFIED", "a", "u1", 4));
     kit.wait();
     assert_eq!(
         (kit.asked().as_str(), kit.capture.index.len()),
         ("list at least 10", 2),
         "twice: a list shows what is true"
     );
-    assert!(kit.notices.contains(&Notice::Lie("version_backwards")));
 }
 
 #[test]
