@@ -243,7 +243,7 @@ pub async fn a_fetch_response_that_knows_no_leader_is_survived(_: Bench) -> Chec
     let cluster: BaseProducer = settings.set("test.mock.num.brokers", "2").create()?;
     let mock = cluster.client().mock_cluster().ok_or("a client with mock brokers has a cluster")?;
     mock.create_topic("t", 1, 1)?;
-    let log = KafkaLog::new(KafkaConfig::new(&mock.bootstrap_servers()))?;
+    let log = KafkaLog::new(KafkaConfig::new(mock.bootstrap_servers()))?;
     let topic: Arc<str> = "t".into();
     let mut reader = log.read(vec![(topic, 0, Start::Beginning)])?;
     for round in 0..ROUNDS {

@@ -58,7 +58,7 @@ impl<'de> Deserializer<'de> for Filler<'_> {
 
     fn deserialize_bool<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, Error> {
         let chance = self.chance();
-        visitor.visit_bool(chance % 2 == 0)
+        visitor.visit_bool(chance.is_multiple_of(2))
     }
 
     fn deserialize_i32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
@@ -74,7 +74,7 @@ impl<'de> Deserializer<'de> for Filler<'_> {
     }
 
     fn deserialize_option<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, Error> {
-        let absent = self.depth > DEPTH || self.chance() % 16 == 0;
+        let absent = self.depth > DEPTH || self.chance().is_multiple_of(16);
         if absent { visitor.visit_none() } else { visitor.visit_some(self) }
     }
 

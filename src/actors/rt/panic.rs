@@ -154,7 +154,7 @@ mod tests {
         let cut = std::hint::black_box(8);
         let provoked: [&dyn Fn(); 3] =
             [&|| panic!("{secret} is in here"), &|| assert!(secret[..cut].is_empty()), &|| {
-                Err::<(), _>(&secret).expect("it works")
+                std::hint::black_box(Err::<(), _>(&secret)).expect("it works")
             }];
         for provoke in provoked {
             let report = guarded(&tag, provoke).expect_err("it panicked");
