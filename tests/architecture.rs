@@ -140,3 +140,25 @@ fn the_binary_only_calls_the_library() {
         fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/bin/agent-events.rs")).expect("there");
     assert!(main.lines().count() < 40);
 }
+
+/// A promise that names a trial which was renamed proves nothing.
+#[test]
+fn every_trial_that_the_guarantees_name_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("docs/GUARANTEES.md")).expect("the page is there");
+    let mut files = Vec::new();
+    sources(&root.join("tests"), &mut files);
+    let code: String = files.iter().map(|file| fs::read_to_string(file).expect("readable")).collect();
+    let named: Vec<&str> = page.split('`').skip(1).step_by(2).filter(|name| is_trial(name)).collect();
+    assert!(named.len() > 20, "{named:?}");
+    for trial in named {
+        let name = trial.rsplit("::").next().unwrap_or(trial);
+        assert!(code.contains(&format!("fn {name}(")) || code.contains(&format!("\"{name}\"")), "{trial} is no trial");
+    }
+    let guarantees = page.lines().filter(|line| line.starts_with("| G")).count();
+    assert_eq!(guarantees, 12);
+}
+
+fn is_trial(name: &str) -> bool {
+    name.rsplit_once("::").is_some_and(|(_, name)| name.matches('_').count() > 3)
+}

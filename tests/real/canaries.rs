@@ -11,6 +11,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
+use testbed::Stopwatch;
 
 pub const TRIALS: &[Trial] = &[
     ("no_canary_is_found_in_anything_that_leaves_or_stays", Both, nothing_leaves),
@@ -226,13 +227,14 @@ fn of_process(process: &Process) -> Vec<Place> {
     places
 }
 
-/// What an endless answer says within two silent seconds.
+/// What an endless answer says within five seconds, or until it is silent for two.
 fn the_beginning_of(addr: SocketAddr, path: &str) -> Vec<u8> {
     let mut stream = TcpStream::connect(addr).expect("it listens");
     stream.set_read_timeout(Some(Duration::from_secs(2))).expect("a timeout can be set");
     write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").expect("it reads");
     let (mut all, mut buffer) = (Vec::new(), [0; 16 << 10]);
-    while all.len() < 4 << 20 {
+    let began = Stopwatch::start();
+    while all.len() < 4 << 20 && began.elapsed() < Duration::from_secs(5) {
         match stream.read(&mut buffer) {
             Ok(0) | Err(_) => break,
             Ok(n) => all.extend_from_slice(&buffer[..n]),
