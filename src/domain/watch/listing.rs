@@ -136,7 +136,7 @@ impl WatchCore {
             gap: None,
             covers_suspects: false,
         };
-        let as_stream = self.config.list == ListMode::WatchList && !self.no_watch_list;
+        let as_stream = self.config.list == ListMode::WatchList && !self.no_watch_list && !self.by_pages;
         if as_stream && listing.doubt.is_none() && self.rewind_evidence == 0 {
             return self.watch_list(Box::new(listing), env);
         }
@@ -513,6 +513,10 @@ impl WatchCore {
 
     pub(super) fn list_done(&mut self, mut l: Listing, stream: Option<Box<Watching>>, lent: Lent<'_>) -> Step {
         let capture = lent.capture;
+        self.by_pages = false;
+        if stream.is_some() {
+            self.unfinished = 0;
+        }
         let (list, rv) = (l.context(), l.rv.clone().unwrap_or_default());
         let is_table = self.kind().tracking() == Tracking::Table;
         let missing =

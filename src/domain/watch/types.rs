@@ -5,6 +5,7 @@ use crate::domain::record::OutRecord;
 use crate::domain::redact::{Object, Redacted};
 use crate::domain::rv::Rv;
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,12 +46,14 @@ impl Config {
 }
 
 /// How lists are made.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum ListMode {
     /// Page by page.
     #[default]
     Paged,
-    /// As a watch that begins with what is there (`sendInitialEvents`); paged where the server refuses that.
+    /// As a watch that begins with what is there (`sendInitialEvents`); paged where the server refuses that, or
+    /// does not bring it to its end.
     WatchList,
 }
 

@@ -39,6 +39,8 @@ pub(super) struct Poison {
 const POISON_TRIES: u32 = 3;
 /// How a line begins by which the server ends a stream: of a list that never began, nothing is to be declared.
 const ERROR_LINE: &[u8] = b"{\"type\":\"ERROR\"";
+/// After so many lists in a row that came to no end as a stream none is asked for as one any more.
+const UNFINISHED_MAX: u8 = 2;
 /// How long a watch waits for the metadata of something that must be there.
 const PEEK_SECONDS: u32 = 10;
 
@@ -101,6 +103,10 @@ impl WatchCore {
             (410, _) => self.relist("expired", env),
             (_, Some(cause)) => {
                 self.rewind_evidence = u8::from(status.is_too_large());
+                if code != 401 {
+                    // Under load a watch cache may refuse this for as long as it lasts; pages need it less.
+                    self.stream_came_to_nothing();
+                }
                 self.failed(reason, response.retry_after, Then::List(cause), env);
             }
             // A version that the server cannot read: the same again would be refused for ever.
@@ -332,12 +338,21 @@ impl WatchCore {
         self.relist("unreadable", env);
     }
 
-    /// What to do again after a failure of this watch.
-    fn again(&self) -> Then {
-        match &self.state {
-            State::Watching(w) => w.initial.as_ref().map_or(Then::Watch, |l| Then::List(l.cause())),
-            _ => Then::Watch,
+    /// What to do again after a failure of this watch. A list that it was to begin with, and that was answered, is made in
+    /// pages: what broke it may break it again, and pages go on where they broke.
+    pub(super) fn again(&mut self) -> Then {
+        let State::Watching(w) = &self.state else { return Then::Watch };
+        let Some(cause) = w.initial.as_ref().map(|l| l.cause()) else { return Then::Watch };
+        if w.response.status == Some(200) {
+            self.stream_came_to_nothing();
         }
+        Then::List(cause)
+    }
+
+    fn stream_came_to_nothing(&mut self) {
+        self.by_pages = true;
+        self.unfinished = self.unfinished.saturating_add(1);
+        self.no_watch_list |= self.unfinished >= UNFINISHED_MAX;
     }
 
     fn watch_ended(&mut self, ended: Result<(), String>, env: Env) {
@@ -349,7 +364,8 @@ impl WatchCore {
         if lasted >= HEALTHY {
             self.backoff.reset();
         }
-        let (events, answered, then) = (w.events, w.response.status.is_some(), self.again());
+        let (events, answered) = (w.events, w.response.status.is_some());
+        let then = self.again();
         match ended {
             // Servers end a watch at its timeout, and cut slow readers off: both are ordinary, the version is good.
             Ok(()) if events > 0 || lasted >= Duration::from_secs(5) => {
