@@ -143,6 +143,8 @@ pub struct WatchCore {
     /// The position whose server was asked whether versions really go back.
     probed_at: Option<Rv>,
     poison: Option<Poison>,
+    /// When a stub last stood for what a watch could not be read of.
+    stubbed_at: Option<Duration>,
     /// There is no right to watch, and a gap says so.
     list_only: bool,
     /// The server refuses lists as a stream, or does not bring them to an end.
@@ -184,6 +186,7 @@ impl WatchCore {
             rewind_evidence: 0,
             probed_at: None,
             poison: None,
+            stubbed_at: None,
             list_only: false,
             no_watch_list: false,
             by_pages: false,

@@ -13,6 +13,8 @@ use std::time::Duration;
 /// Knobs of the core. Times are monotonic, since any fixed point.
 #[derive(Debug, Clone)]
 pub struct Config {
+    /// Where more than half of a kind is missing from a list, and at least so many objects, a second list must agree.
+    pub doubt_from: usize,
     /// Objects a page.
     pub page_size: u32,
     /// Shortest and longest `timeoutSeconds` of a watch: below the 240 s at which cloud load balancers drop idle flows.
@@ -60,6 +62,7 @@ pub enum ListMode {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            doubt_from: 1,
             page_size: 500,
             watch_seconds: (200, 240),
             poll_interval: Duration::from_secs(30),

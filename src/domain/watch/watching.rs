@@ -37,6 +37,8 @@ pub(super) struct Poison {
 
 /// After so many tries behind one version its metadata is asked for.
 const POISON_TRIES: u32 = 3;
+/// Between the tries where a stub had to be made a minute ago.
+const POISON_PAUSE: Duration = Duration::from_millis(250);
 /// How a line begins by which the server ends a stream: of a list that never began, nothing is to be declared.
 const ERROR_LINE: &[u8] = b"{\"type\":\"ERROR\"";
 /// After so many lists in a row that came to no end as a stream none is asked for as one any more.
@@ -303,8 +305,13 @@ impl WatchCore {
         }
         let at = &lent.capture.position;
         let times = self.poison.as_ref().filter(|poison| poison.at == *at).map_or(1, |poison| poison.times + 1);
+        // An object that is poisoned and keeps changing must not hold up its kind for ever longer.
+        let again = self.stubbed_at.is_some_and(|at| lent.env.now.saturating_sub(at) < HEALTHY);
         let then = if times < POISON_TRIES { Then::Watch } else { Then::Peek };
         self.poison = Some(Poison { at: at.clone(), times, stub });
+        if again {
+            return self.wait(POISON_PAUSE, then, false, what, lent.env);
+        }
         self.failed(what, None, then, lent.env);
     }
 
@@ -328,6 +335,8 @@ impl WatchCore {
         let object = redact::stub(self.kind(), &who.borrowed(), stub);
         let commit = self.report(wire, object, None, lent, Some(who.rv));
         self.poison = None;
+        self.stubbed_at = Some(lent.env.now);
+        self.backoff.reset();
         self.wait(Duration::ZERO, Then::Watch, false, "a stub stands for what cannot be read".into(), lent.env);
         Step::Commit(commit)
     }
@@ -364,7 +373,7 @@ impl WatchCore {
         if lasted >= HEALTHY {
             self.backoff.reset();
         }
-        let (events, answered) = (w.events, w.response.status.is_some());
+        let events = w.events;
         let then = self.again();
         match ended {
             // Servers end a watch at its timeout, and cut slow readers off: both are ordinary, the version is good.
@@ -376,8 +385,7 @@ impl WatchCore {
             Err(reason) => {
                 // A server that was away may come back with an older history, in which our version is to come: a watch from
                 // there is opened, and stays silent.
-                let unheard = !answered || events == 0;
-                let then = if unheard && matches!(then, Then::Watch) { Then::Probe } else { then };
+                let then = if matches!(then, Then::Watch) { Then::Probe } else { then };
                 self.failed(reason, None, then, env);
             }
         }
