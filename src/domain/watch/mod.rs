@@ -16,7 +16,6 @@
 //! | | a page is never readable | its metadata: a stub for each object |
 //! | | an item is not readable | its identity as far as it can be read, else the page's metadata; a stub |
 //! | | 410 while paging | once with the server's own token (the later pages are newer), else the first page |
-//! | | one stream is refused, breaks or never ends | the same list in pages; after two in a row, always |
 //! | | its version is older than the position | List the newest: still older? then a new history epoch |
 //! | | more than half of the kind is missing | List once more, then Review: only if both agree, Sweep |
 //! | | last page digested | Sweep |
@@ -25,7 +24,7 @@
 //! | | 410, in the stream or as status; 400 | List, within the budget for lists |
 //! | | an answer that never came, a version that goes back | Probe |
 //! | | three times a line that cannot be read behind one version | Peek |
-//! | | no room in the lane for long, and much to digest | Pressed, until the lane is half empty; then the same again |
+//! | | no room in the lane for long, and much to digest | Pressed, until the lane is half empty; then Watch |
 //! | Peek (metadata of the next change) | one line: a stub in its place | Watch behind it |
 //! | | not readable either | List |
 //! | List, Watch | 403 | Review |
@@ -74,8 +73,8 @@ enum State {
     Listing(Box<Listing>),
     Sweeping(Sweep),
     Watching(Box<Watching>),
-    /// The lane has no room: no connection, until it is half empty; then this.
-    Pressed(Then),
+    /// The lane has no room: no connection, until it is half empty.
+    Pressed,
     Waiting {
         until: Duration,
         then: Then,
@@ -143,16 +142,10 @@ pub struct WatchCore {
     /// The position whose server was asked whether versions really go back.
     probed_at: Option<Rv>,
     poison: Option<Poison>,
-    /// When a stub last stood for what a watch could not be read of.
-    stubbed_at: Option<Duration>,
     /// There is no right to watch, and a gap says so.
     list_only: bool,
-    /// The server refuses lists as a stream, or does not bring them to an end.
+    /// The server refuses lists as a stream.
     no_watch_list: bool,
-    /// The list that is due is made page by page: as a stream it came to nothing.
-    by_pages: bool,
-    /// Lists as a stream that came to no end, since the last that did.
-    unfinished: u8,
 }
 
 /// Bytes of an error body that are kept for its message.
@@ -186,11 +179,8 @@ impl WatchCore {
             rewind_evidence: 0,
             probed_at: None,
             poison: None,
-            stubbed_at: None,
             list_only: false,
             no_watch_list: false,
-            by_pages: false,
-            unfinished: 0,
         }
     }
 
@@ -206,9 +196,8 @@ impl WatchCore {
             State::Probing(_) => ("probing", None),
             State::Reviewing(_) => ("reviewing", None),
             State::Listing(_) | State::Sweeping(_) => ("listing", None),
-            State::Watching(w) if w.initial.is_some() => ("listing", None),
             State::Watching(_) => ("watching", None),
-            State::Pressed(_) => ("waiting", Some("the log takes no more for now; going on when it does".to_owned())),
+            State::Pressed => ("waiting", Some("the log takes no more for now; going on when it does".to_owned())),
             State::Waiting { parked: true, reason, .. } => ("parked", Some(reason.clone())),
             State::Waiting { reason, .. } => ("waiting", Some(reason.clone())),
         };
@@ -318,19 +307,16 @@ impl WatchCore {
             return false;
         }
         self.notices.push(Notice::Backlog(w.buffer.len()));
-        // Of a list that came as a stream there is no version yet to go on from.
-        let then = self.again();
         self.close();
-        self.state = State::Pressed(then);
+        self.state = State::Pressed;
         true
     }
 
     /// The lane is at most half full: a connection that was given up for lack of room is opened again.
     pub fn relieved(&mut self, env: Env) {
-        if let State::Pressed(then) = &mut self.state {
-            let then = std::mem::replace(then, Then::Watch);
+        if matches!(self.state, State::Pressed) {
             let reason = "the log takes more again".into();
-            self.state = State::Waiting { until: env.now, then, parked: false, reason };
+            self.state = State::Waiting { until: env.now, then: Then::Watch, parked: false, reason };
         }
     }
 
