@@ -98,7 +98,6 @@ pub struct Running {
     api: SocketAddr,
     ops: SocketAddr,
     thread: Mutex<Option<std::thread::JoinHandle<u8>>>,
-    stop_http: watch::Sender<bool>,
 }
 
 impl Running {
@@ -154,9 +153,7 @@ impl Running {
     /// Waits until the process has ended; its exit code.
     pub fn wait(&self) -> u8 {
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let code = thread.map_or(0, |thread| thread.join().unwrap_or(70));
-        self.stop_http.send_replace(true);
-        code
+        thread.map_or(0, |thread| thread.join().unwrap_or(70))
     }
 
     /// Ends it in order: stops reading, flushes to ack, checkpoints. Its exit code: 0, or 72 when not everything could be
@@ -225,6 +222,7 @@ fn launch(
     };
     let (stop_http, stopped) = watch::channel(false);
     let mut addresses = Vec::new();
+    let mut listeners = Vec::new();
     for (addr, key, router) in [
         (settings.http.api, "http.api", http::api_router(faces.clone())),
         (settings.http.ops, "http.ops", http::ops_router(faces.clone())),
@@ -232,12 +230,12 @@ fn launch(
         let listener = http::bind(addr, key).map_err(|e| StartError::Listen(e.to_string()))?;
         addresses.push(listener.local_addr().map_err(|e| system(key, e))?);
         let mut stopped = stopped.clone();
-        io.spawn(async move {
+        listeners.push(io.spawn(async move {
             let until = async move { drop(stopped.wait_for(|stop| *stop).await) };
             if let Err(error) = http::serve(listener, router, until).await {
                 tracing::error!(%error, listener = key, "the listener has ended");
             }
-        });
+        }));
     }
     if signals {
         io.spawn(on_signals(shared.end.clone()));
@@ -245,15 +243,23 @@ fn launch(
     let source = source(io.handle().clone());
     let main = shared.clone();
     let thread = std::thread::Builder::new().name("ae-main".into()).spawn(move || {
-        let code = rt::system(&io).block_on(run(settings, source, main, &mut ended, &io));
-        // The listeners answer until the very end; they go with the runtime.
+        let code = rt::system(&io).block_on(async {
+            let code = run(settings, source, main, &mut ended, &io).await;
+            // The listeners answer until the very end, and are gone when it is said: whoever starts another process on these
+            // ports, or asks whether this one has ended, must not meet what is left of it.
+            stop_http.send_replace(true);
+            for listener in listeners {
+                drop(listener.await);
+            }
+            code
+        });
         if let Ok(io) = Arc::try_unwrap(io).map_err(drop) {
             io.shutdown_background();
         }
         code
     });
     let thread = thread.map_err(|e| system("a thread cannot be started", e))?;
-    Ok(Running { shared, api: addresses[0], ops: addresses[1], thread: Mutex::new(Some(thread)), stop_http })
+    Ok(Running { shared, api: addresses[0], ops: addresses[1], thread: Mutex::new(Some(thread)) })
 }
 
 /// The main task: brings up, wires, waits for the end, ends in order. Gives the exit code.

@@ -264,6 +264,7 @@ impl Watchers {
                 max_line: settings.watch.max_frame_bytes,
                 max_page: settings.watch.max_page_bytes,
                 max_record: self.record_limit(&topic),
+                list: settings.watch.list,
                 selected: !target.selectors.is_empty(),
                 only: target.only.clone(),
                 ..Config::default()

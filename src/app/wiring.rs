@@ -162,6 +162,9 @@ pub(super) fn wire(
         rows.push(wired.row);
     }
     shared.board.set_watchers(rows);
+    for kind in &up.parked {
+        tracing::warn!("{kind}; looked for again");
+    }
     shared.board.set_parked(up.parked);
 
     // answers about capture

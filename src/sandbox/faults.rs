@@ -191,7 +191,8 @@ impl Faults {
         Duration::from_millis(self.future_ms.load(Ordering::Relaxed))
     }
 
-    /// How many lists were answered at the same time at most, and how many in all.
+    /// How many lists were answered at the same time at most, and how many in all; without those that only ask whether a
+    /// version is known (`limit=1`, `resourceVersionMatch=NotOlderThan`).
     pub fn lists(&self) -> (usize, usize) {
         (self.lists.most.load(Ordering::Relaxed), self.lists.all.load(Ordering::Relaxed))
     }

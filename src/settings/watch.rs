@@ -13,6 +13,7 @@ use crate::domain::discovery::{Discovery, Resolved};
 use crate::domain::kind::Kind;
 use crate::domain::pattern::Pattern;
 use crate::domain::target::{Selectors, Target};
+use crate::domain::watch::ListMode;
 
 use super::units::{bytes, duration, name_set, unset_when_empty};
 
@@ -33,6 +34,8 @@ pub struct WatchSettings {
     pub audit_interval: Duration,
     /// Objects a page of a list, 1 to 10,000.
     pub page_size: u32,
+    /// How a snapshot is asked for.
+    pub list: ListMode,
     /// Longest line of a watch that is taken whole.
     #[serde(with = "bytes")]
     pub max_frame_bytes: usize,

@@ -237,7 +237,7 @@ impl SavedFold {
         let mut input = In { from: BufReader::new(file), left: size, block: Vec::new() };
         let mut magic = [0; MAGIC.len()];
         input.from.read_exact(&mut magic).map_err(|_| "it is cut short".to_owned())?;
-        input.left -= magic.len() as u64;
+        input.left = input.left.saturating_sub(magic.len() as u64);
         if magic != *MAGIC {
             return Err("it is not a saved fold of this version".into());
         }

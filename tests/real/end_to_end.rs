@@ -78,7 +78,7 @@ fn every_kind_agrees(parts: &Parts) {
         agrees_with_cli(parts, &product, kind, path);
     }
     every_object_is_the_servers_own(parts, &product);
-    assert_eq!(product.running.shutdown(), 0);
+    product.shutdown();
 }
 
 fn agrees_with_cli(parts: &Parts, product: &super::kit::Product, kind: &str, path: &str) {
@@ -115,7 +115,7 @@ fn every_event_is_in_the_topic(parts: &Parts) {
         let there: BTreeMap<&str, &str> = records.iter().filter_map(|r| Some((r.source("uid")?, r.op()?))).collect();
         created.iter().all(|uid| there.contains_key(uid.as_str())).then_some(())
     });
-    assert_eq!(product.running.shutdown(), 0);
+    product.shutdown();
 }
 
 fn no_secret_leaves(parts: &Parts) {
@@ -209,7 +209,7 @@ fn a_rollout_is_told(parts: &Parts) {
     {
         assert!(told.iter().any(|s| s == expected), "{expected}: {told:#?}");
     }
-    assert_eq!(product.running.shutdown(), 0);
+    product.shutdown();
 }
 
 fn a_forbidden_kind_is_parked(parts: &Parts) {
@@ -237,7 +237,7 @@ fn a_forbidden_kind_is_parked(parts: &Parts) {
     assert_eq!(pods["phase"], "parked");
     let reason = pods["reason"].as_str().expect("a reason");
     assert!(reason.contains(r#"{apiGroups: [""], resources: ["pods"], verbs: ["list", "watch"]}"#), "{reason}");
-    assert_eq!(product.running.shutdown(), 0);
+    product.shutdown();
 }
 
 fn several_namespaces(parts: &Parts) {
@@ -256,12 +256,12 @@ fn several_namespaces(parts: &Parts) {
     }
     let records = parts.dump(&product.topic("k8s-configmaps"));
     assert!(!records.iter().any(|r| r.key.contains("several-c")));
-    assert_eq!(product.running.shutdown(), 0);
+    product.shutdown();
 }
 
 fn wrong_partitions_are_refused(parts: &Parts) {
     let product = parts.product("wrong", &["watch.all_namespaces=true"]);
-    assert_eq!(product.running.shutdown(), 0);
+    product.shutdown();
     let mut process = parts.process("wrong", &["topics.k8s-pods.partitions=13"]);
     assert_eq!(process.child.wait().expect("it ends").code(), Some(78));
     let said = process.stderr();
@@ -279,5 +279,5 @@ fn a_wrong_token_is_said(parts: &Parts) {
     });
     assert_eq!(http_get(product.running.ops_addr(), "/livez").0, 200, "it is alive and waits");
     assert_eq!(http_get(product.running.ops_addr(), "/readyz").0, 503);
-    assert_eq!(product.running.shutdown(), 0);
+    product.shutdown();
 }

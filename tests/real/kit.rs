@@ -335,7 +335,8 @@ pub struct Product {
     pub prefix: String,
 }
 
-/// Whatever a trial did: what was reported must be in the account when it is over (G10).
+/// Whatever a trial did: what was reported must be in the account when it is over (G10). One that has ended has none any
+/// more: [`Product::shutdown`] looked before.
 impl Drop for Product {
     fn drop(&mut self) {
         if !std::thread::panicking() {
@@ -355,6 +356,14 @@ fn assert_accounts(ops: SocketAddr) {
 impl Product {
     pub fn topic(&self, name: &str) -> String {
         format!("{}.{name}", self.prefix)
+    }
+
+    /// Ends it in order, its account checked; nothing of it listens any more.
+    pub fn shutdown(self) {
+        assert_accounts(self.running.ops_addr());
+        assert_eq!(self.running.shutdown(), 0);
+        let left = TcpStream::connect_timeout(&self.running.ops_addr(), Duration::from_secs(1));
+        assert!(left.is_err(), "it still listens after its end");
     }
 
     /// `GET` on the API listener: status and JSON.
@@ -435,7 +444,9 @@ fn http(addr: SocketAddr, method: &str, path: &str, body: &str) -> (u16, Vec<u8>
     let mut stream = TcpStream::connect(addr).expect("it listens");
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
     let length = if body.is_empty() { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
-    write!(stream, "{method} {path} HTTP/1.0\r\nHost: localhost\r\n{length}\r\n{body}").expect("it reads");
+    // One write: what has been answered after a piece of it may be closed before the next piece comes.
+    let request = format!("{method} {path} HTTP/1.0\r\nHost: localhost\r\n{length}\r\n{body}");
+    stream.write_all(request.as_bytes()).expect("it reads");
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).expect("it answers");
     let head_end = answer.windows(4).position(|w| w == b"\r\n\r\n").expect("a head");

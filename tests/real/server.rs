@@ -101,7 +101,7 @@ fn half_open(parts: &Parts) {
     }
     let records = settled(parts, &product, NAME, &commits);
     assert_eq!(gaps(&records), Vec::new(), "what can be resumed is no gap");
-    assert_eq!(product.running.shutdown(), 0);
+    product.shutdown();
 }
 
 /// A service account that may read ConfigMaps of the namespace of its name.
@@ -147,7 +147,7 @@ fn rights_edited(parts: &Parts) {
     change(parts, NAME, "m-1", 1, &mut commits);
     allow(parts, NAME);
     settled(parts, &product, NAME, &commits);
-    assert_eq!(product.running.shutdown(), 0);
+    product.shutdown();
 }
 
 fn token_void(parts: &Parts) {
@@ -173,7 +173,7 @@ fn token_void(parts: &Parts) {
     let token = parts.cluster().service_account_token(NAME, "reader").expect("a token");
     std::fs::write(&token_file, token).expect("written");
     settled(parts, &product, NAME, &commits);
-    assert_eq!(product.running.shutdown(), 0);
+    product.shutdown();
 }
 
 fn kubeconfig_with_token_file(parts: &Parts, token_file: &std::path::Path) -> PathBuf {
@@ -215,5 +215,5 @@ fn etcd_restored(parts: &Parts) {
     println!("{NAME}: history epoch {history:?} behind the restore");
     assert!(history > Some(0), "a new history: {history:?}");
     assert!(gaps(&records).iter().any(|gap| gap.reason == "history_rewound"), "{:?}", gaps(&records));
-    assert_eq!(product.running.shutdown(), 0);
+    product.shutdown();
 }

@@ -112,6 +112,7 @@ fn a_wrong_type_is_named_with_what_was_expected() {
             "error: cluster.mode = \"kubeconfg\" (x.toml:2): \
              expected one of `auto`, `in-cluster`, `kubeconfig`, `sandbox`",
         ),
+        ("[watch]\nlist = \"stream\"", "error: watch.list = \"stream\" (x.toml:2): expected `paged` or `watch-list`"),
         ("[log]\nengine = \"memory\"", "error: log.engine = \"memory\" (x.toml:2): expected `kafka` or `embedded`"),
         (
             "[http]\napi = \"localhost:8080\"",

@@ -79,6 +79,13 @@ impl WatchCore {
             ),
             // The list that follows says what is wrong, and is refused in the same way if it is.
             400..=499 => self.relist(if code == 410 { "expired" } else { "version_refused" }, env),
+            // A server that cannot list now may be able to watch; should versions have gone back while a watch was broken, its
+            // bookmarks tell. What lies between two lives of the process is asked until it is answered.
+            _ if self.rewind_evidence == 0 && !lent.capture.from_checkpoint => {
+                self.probed_at = None;
+                let reason = format!("probe answered {code} {}", super::said(&status));
+                self.failed(reason, response.retry_after, Then::Watch, env);
+            }
             _ => self.failed(
                 format!("probe answered {code} {}", super::said(&status)),
                 response.retry_after,

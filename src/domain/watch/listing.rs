@@ -90,9 +90,7 @@ pub(super) struct Sweep {
     stream: Option<Box<Watching>>,
 }
 
-/// Below this many missing objects a mass deletion is ordinary.
-const MASS_DELETION_MIN: usize = 20;
-/// After so many unreadable bodies of one page its metadata is asked for.
+/// After so many unreadable bodies of a page of one object, or of the metadata of a page, that way is given up.
 const GARBLED_MAX: u32 = 4;
 
 impl WatchCore {
@@ -136,7 +134,7 @@ impl WatchCore {
             gap: None,
             covers_suspects: false,
         };
-        let as_stream = self.config.list == ListMode::WatchList && !self.no_watch_list;
+        let as_stream = self.config.list == ListMode::WatchList && !self.no_watch_list && !self.by_pages;
         if as_stream && listing.doubt.is_none() && self.rewind_evidence == 0 {
             return self.watch_list(Box::new(listing), env);
         }
@@ -231,8 +229,10 @@ impl WatchCore {
         let State::Listing(mut l) = std::mem::replace(&mut self.state, State::Start) else { return };
         l.response = Response::default();
         l.failures += 1;
-        let smallest = (self.config.page_size / 10).max(1).min(self.page_size);
-        if l.failures % 2 == 0 {
+        // Whoever garbles a page stands alone in the end: only its own contents are lost.
+        let cornered = l.metadata.is_none() && l.garbled > 1;
+        let smallest = if cornered { 1 } else { (self.config.page_size / 10).max(1).min(self.page_size) };
+        if cornered || l.failures % 2 == 0 {
             self.page_size = (self.page_size / 2).max(smallest);
         }
         match &mut l.metadata {
@@ -246,7 +246,7 @@ impl WatchCore {
                 self.close();
                 return;
             }
-            None if l.garbled >= GARBLED_MAX => {
+            None if l.garbled >= GARBLED_MAX && l.limit <= 1 => {
                 l.metadata = Some(Metadata::Whole("undecodable"));
                 l.garbled = 0;
             }
@@ -255,6 +255,10 @@ impl WatchCore {
                 let cause = l.cause;
                 self.trouble = Some(reason);
                 return self.relist(cause, env);
+            }
+            None if cornered && l.limit > 1 => {
+                self.notices.push(Notice::Undecodable(reason.clone()));
+                return self.wait(Duration::ZERO, Then::Page(l), false, reason, env);
             }
             _ => {}
         }
@@ -513,6 +517,10 @@ impl WatchCore {
 
     pub(super) fn list_done(&mut self, mut l: Listing, stream: Option<Box<Watching>>, lent: Lent<'_>) -> Step {
         let capture = lent.capture;
+        self.by_pages = false;
+        if stream.is_some() {
+            self.unfinished = 0;
+        }
         let (list, rv) = (l.context(), l.rv.clone().unwrap_or_default());
         let is_table = self.kind().tracking() == Tracking::Table;
         let missing =
@@ -520,7 +528,7 @@ impl WatchCore {
         if l.gap.take().is_some() {
             self.notices.push(Notice::QuietRelist);
         }
-        let suspicious = missing.len() * 2 > l.known && missing.len() >= MASS_DELETION_MIN;
+        let suspicious = missing.len() * 2 > l.known && missing.len() >= self.config.doubt_from;
         if suspicious && l.doubt.is_none() {
             // Rights that shrink, or a stale server, look like this: believe only a second list.
             self.notices.push(Notice::MassDeletion { missing: missing.len(), known: l.known });

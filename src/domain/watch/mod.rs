@@ -12,10 +12,12 @@
 //! | Probe | 200: the server knows the version | Watch |
 //! | | twice: the version is too large | List the newest: older than the position? then a new history epoch |
 //! | | any other 4xx | List |
+//! | | 5xx | Probe; but Watch where a watch broke and nothing else speaks for older versions: its bookmarks tell |
 //! | List (pages, or one stream) | a page fails | the same page; smaller after two failures, at once if it was too large |
 //! | | a page is never readable | its metadata: a stub for each object |
 //! | | an item is not readable | its identity as far as it can be read, else the page's metadata; a stub |
 //! | | 410 while paging | once with the server's own token (the later pages are newer), else the first page |
+//! | | one stream is refused, breaks or never ends | the same list in pages; after two in a row, always |
 //! | | its version is older than the position | List the newest: still older? then a new history epoch |
 //! | | more than half of the kind is missing | List once more, then Review: only if both agree, Sweep |
 //! | | last page digested | Sweep |
@@ -24,7 +26,7 @@
 //! | | 410, in the stream or as status; 400 | List, within the budget for lists |
 //! | | an answer that never came, a version that goes back | Probe |
 //! | | three times a line that cannot be read behind one version | Peek |
-//! | | no room in the lane for long, and much to digest | Pressed, until the lane is half empty; then Watch |
+//! | | no room in the lane for long, and much to digest | Pressed, until the lane is half empty; then the same again |
 //! | Peek (metadata of the next change) | one line: a stub in its place | Watch behind it |
 //! | | not readable either | List |
 //! | List, Watch | 403 | Review |
@@ -73,8 +75,8 @@ enum State {
     Listing(Box<Listing>),
     Sweeping(Sweep),
     Watching(Box<Watching>),
-    /// The lane has no room: no connection, until it is half empty.
-    Pressed,
+    /// The lane has no room: no connection, until it is half empty; then this.
+    Pressed(Then),
     Waiting {
         until: Duration,
         then: Then,
@@ -142,10 +144,16 @@ pub struct WatchCore {
     /// The position whose server was asked whether versions really go back.
     probed_at: Option<Rv>,
     poison: Option<Poison>,
+    /// When a stub last stood for what a watch could not be read of.
+    stubbed_at: Option<Duration>,
     /// There is no right to watch, and a gap says so.
     list_only: bool,
-    /// The server refuses lists as a stream.
+    /// The server refuses lists as a stream, or does not bring them to an end.
     no_watch_list: bool,
+    /// The list that is due is made page by page: as a stream it came to nothing.
+    by_pages: bool,
+    /// Lists as a stream that came to no end, since the last that did.
+    unfinished: u8,
 }
 
 /// Bytes of an error body that are kept for its message.
@@ -179,8 +187,11 @@ impl WatchCore {
             rewind_evidence: 0,
             probed_at: None,
             poison: None,
+            stubbed_at: None,
             list_only: false,
             no_watch_list: false,
+            by_pages: false,
+            unfinished: 0,
         }
     }
 
@@ -196,8 +207,9 @@ impl WatchCore {
             State::Probing(_) => ("probing", None),
             State::Reviewing(_) => ("reviewing", None),
             State::Listing(_) | State::Sweeping(_) => ("listing", None),
+            State::Watching(w) if w.initial.is_some() => ("listing", None),
             State::Watching(_) => ("watching", None),
-            State::Pressed => ("waiting", Some("the log takes no more for now; going on when it does".to_owned())),
+            State::Pressed(_) => ("waiting", Some("the log takes no more for now; going on when it does".to_owned())),
             State::Waiting { parked: true, reason, .. } => ("parked", Some(reason.clone())),
             State::Waiting { reason, .. } => ("waiting", Some(reason.clone())),
         };
@@ -307,16 +319,19 @@ impl WatchCore {
             return false;
         }
         self.notices.push(Notice::Backlog(w.buffer.len()));
+        // Of a list that came as a stream there is no version yet to go on from.
+        let then = self.again();
         self.close();
-        self.state = State::Pressed;
+        self.state = State::Pressed(then);
         true
     }
 
     /// The lane is at most half full: a connection that was given up for lack of room is opened again.
     pub fn relieved(&mut self, env: Env) {
-        if matches!(self.state, State::Pressed) {
+        if let State::Pressed(then) = &mut self.state {
+            let then = std::mem::replace(then, Then::Watch);
             let reason = "the log takes more again".into();
-            self.state = State::Waiting { until: env.now, then: Then::Watch, parked: false, reason };
+            self.state = State::Waiting { until: env.now, then, parked: false, reason };
         }
     }
 

@@ -5,6 +5,7 @@ use crate::domain::record::OutRecord;
 use crate::domain::redact::{Object, Redacted};
 use crate::domain::rv::Rv;
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +13,8 @@ use std::time::Duration;
 /// Knobs of the core. Times are monotonic, since any fixed point.
 #[derive(Debug, Clone)]
 pub struct Config {
+    /// Where more than half of a kind is missing from a list, and at least so many objects, a second list must agree.
+    pub doubt_from: usize,
     /// Objects a page.
     pub page_size: u32,
     /// Shortest and longest `timeoutSeconds` of a watch: below the 240 s at which cloud load balancers drop idle flows.
@@ -45,18 +48,21 @@ impl Config {
 }
 
 /// How lists are made.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum ListMode {
     /// Page by page.
     #[default]
     Paged,
-    /// As a watch that begins with what is there (`sendInitialEvents`); paged where the server refuses that.
+    /// As a watch that begins with what is there (`sendInitialEvents`); paged where the server refuses that, or
+    /// does not bring it to its end.
     WatchList,
 }
 
 impl Default for Config {
     fn default() -> Self {
         Self {
+            doubt_from: 1,
             page_size: 500,
             watch_seconds: (200, 240),
             poll_interval: Duration::from_secs(30),

@@ -194,6 +194,10 @@ fn capture_takes_over_its_own_namespace_and_then_the_dead_are_forgotten() {
     assert_eq!((of_a.owed.len(), dead(&of_a)), (0, vec![("a1".into(), "2".into())]));
     assert_eq!(of_a.shadowed, [(a, 1000)]);
     let of_b = store.restored(&pods(), |at| &*at.namespace == "b");
+    // Where a delete has no tombstone yet the name ends too: its tombstone is written first of all.
+    let ends: Vec<(&str, &str)> = of_b.ends.iter().map(|(at, last, _)| (&*at.name, last.as_str())).collect();
+    assert_eq!(ends, [(&*b.name, "5")]);
+    assert_eq!(of_a.ends, [], "the name lives");
     assert_eq!(of_b.owed, [(b, "b1".into(), "5".into())]);
     assert_eq!((of_b.live.len(), dead(&of_b), of_b.shadowed.len()), (0, vec![("b1".into(), "5".into())], 0));
     store.bury(&pods());

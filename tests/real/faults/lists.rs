@@ -11,6 +11,9 @@ pub const TRIALS: &[Trial] = &[
     ("a_compressed_list_that_nobody_asked_for_is_refused_and_asked_again", gzip),
     ("a_page_that_expires_between_pages_goes_on_with_the_servers_token", page_gone),
     ("a_page_that_expires_in_a_diff_infers_no_delete_that_was_none", page_gone_in_a_diff),
+    ("a_snapshot_by_watch_list_is_whole", watch_list),
+    ("a_server_that_refuses_a_watch_list_is_listed_in_pages", watch_list_refused),
+    ("a_watch_list_whose_end_never_comes_is_given_up_and_listed_in_pages", watch_list_without_end),
     ("a_list_of_three_minutes_whose_version_is_compacted_when_the_watch_begins_ends_well", slow_list),
 ];
 
@@ -70,6 +73,53 @@ fn page_gone_in_a_diff() {
     scene.spent();
     scene.some_changes();
     scene.settle();
+}
+
+/// Thirty objects, to be listed as the beginning of a watch, in pages of ten where that fails.
+fn streamed(pace: u32) -> Scene {
+    let scene = Scene::unstarted(pace, "configmaps", &["watch.list=\"watch-list\"", "watch.page_size=10"]);
+    scene.create_many(30);
+    scene
+}
+
+fn watch_list() {
+    let mut scene = streamed(30);
+    // Pages would never come: whatever is known is known by a stream.
+    scene.fault("list", Fault::Refuse { code: 500, retry_after: None }, None);
+    scene.start();
+    scene.some_changes();
+    scene.seen("n-0");
+    assert_eq!(scene.gaps(), 0, "a first list is no gap");
+    scene.while_cut_off(|scene| {
+        scene.some_changes();
+        scene.delete("m-20");
+        scene.create("z-last");
+        scene.faults().compact();
+    });
+    scene.seen("z-last");
+    assert!(scene.gaps() > 0, "what was coalesced is declared");
+    scene.settle();
+}
+
+/// The snapshot is taken in pages: the second page meets a fault of its own.
+fn in_pages_after_all(mut scene: Scene, fault: Fault, times: Option<u32>) {
+    scene.fault("list", Fault::PageGone, Some(1));
+    scene.fault("watch", fault, times);
+    scene.start();
+    scene.spent();
+    scene.some_changes();
+    scene.settle();
+}
+
+fn watch_list_refused() {
+    for code in [400, 422] {
+        in_pages_after_all(streamed(30), Fault::Refuse { code, retry_after: None }, Some(1));
+    }
+}
+
+fn watch_list_without_end() {
+    // 150 s of silence are a second.
+    in_pages_after_all(streamed(150), Fault::NoInitialEnd, None);
 }
 
 fn slow_list() {

@@ -107,7 +107,7 @@ impl Scene {
         match &mut self.subject {
             Subject::Ours(product) => {
                 let product = product.take().expect("it runs");
-                assert_eq!(product.running.shutdown(), 0);
+                product.shutdown();
             }
             Subject::Stock(stock) => stock.stop(),
         }

@@ -196,6 +196,60 @@ fn a_list_may_come_as_the_beginning_of_a_watch() {
 }
 
 #[test]
+fn a_list_that_comes_to_no_end_as_a_stream_is_made_in_pages() {
+    let config = || Config { list: ListMode::WatchList, ..config() };
+    let begun = |kit: &mut Kit| {
+        kit.head(200);
+        kit.input(Input::Body(event("ADDED", "a", "u1", 5).into()));
+        kit.written();
+    };
+    let in_pages = |kit: &mut Kit, asked: &str, rv: &str| {
+        kit.wait();
+        assert_eq!(kit.asked(), asked);
+        kit.list(rv, &[], "");
+        kit.written();
+        kit.wait();
+        kit.head(200);
+        kit.input(Input::Body(error(410, "Expired").into()));
+        kit.wait();
+    };
+    let mut kit = Kit::of("services", config());
+    begun(&mut kit);
+    kit.input(Input::Broken("silent for 150s".into()));
+    in_pages(&mut kit, "list", "10");
+    assert_eq!(kit.asked(), "watch-list at least 10", "once may be an accident");
+    begun(&mut kit);
+    kit.input(Input::End);
+    in_pages(&mut kit, "list at least 10", "20");
+    assert_eq!(kit.asked(), "list at least 20", "twice is not");
+
+    let mut kit = Kit::of("services", config());
+    kit.answer(429, "");
+    in_pages(&mut kit, "list", "10");
+    assert_eq!(kit.asked(), "watch-list at least 10");
+
+    let mut kit = Kit::of("services", config());
+    kit.input(Input::Broken("connection refused".into()));
+    kit.wait();
+    assert_eq!(kit.asked(), "watch-list", "nobody was there to refuse it");
+}
+
+#[test]
+fn a_list_as_a_stream_that_the_lane_has_no_room_for_is_made_in_pages() {
+    let config = Config { list: ListMode::WatchList, max_backlog: 100, ..config() };
+    let mut kit = Kit::of("services", config);
+    kit.head(200);
+    let id = kit.request.clone().expect("open").id;
+    kit.core.input(id, Input::Body(event("ADDED", "a", "u1", 11).repeat(2).into()), kit.env);
+    assert!(!kit.core.no_room(kit.env));
+    kit.pass(5);
+    assert!(kit.core.no_room(kit.env));
+    kit.core.relieved(kit.env);
+    kit.wait();
+    assert_eq!(kit.asked(), "list");
+}
+
+#[test]
 fn a_passing_refusal_is_not_taken_for_a_missing_right() {
     let mut kit = Kit::watching();
     kit.answer(403, "");

@@ -102,7 +102,20 @@ fn new_objects_do_not_hide_that_the_old_ones_vanished() {
 }
 
 #[test]
-fn a_few_objects_may_all_go_at_once() {
+fn a_handful_that_is_gone_is_doubted_too() {
+    let mut kit = Kit::of("services", Config { doubt_from: Config::default().doubt_from, ..config() });
+    kit.list("10", &[item("a", "u1", 5), item("b", "u2", 6)], "");
+    kit.wait();
+    kit.stream(&error(410, "Expired"));
+    kit.wait();
+    kit.list("30", &[], "");
+    assert_eq!((kit.written().len(), kit.asked().as_str()), (2, "list at least 30"));
+    kit.list("31", &[item("a", "u1", 5), item("b", "u2", 6)], "");
+    assert_eq!((kit.written().len(), kit.capture.index.len()), (0, 2), "one wrong list deletes nothing");
+}
+
+#[test]
+fn what_is_fewer_than_is_doubted_may_all_go_at_once() {
     let mut kit = Kit::watching();
     kit.stream(&error(410, "Expired"));
     kit.wait();

@@ -37,6 +37,25 @@ fn a_probe_that_fails_is_made_again_and_one_that_is_refused_leads_to_a_list() {
 }
 
 #[test]
+fn where_a_watch_broke_a_probe_that_the_server_cannot_answer_keeps_nobody_from_watching() {
+    let mut kit = Kit::watching();
+    kit.input(Input::Broken("reset by peer".into()));
+    kit.wait();
+    assert_eq!(kit.asked(), "probe 10");
+    kit.answer(500, "");
+    kit.wait();
+    assert_eq!(kit.asked(), "watch 10");
+    kit.stream(&bookmark(8));
+    kit.wait();
+    assert_eq!(kit.asked(), "probe 10", "versions went back");
+    kit.answer(504, &too_large());
+    kit.wait();
+    kit.answer(500, "");
+    kit.wait();
+    assert_eq!(kit.asked(), "probe 10", "what speaks for an older history is followed up");
+}
+
+#[test]
 fn a_version_that_is_too_large_twice_and_an_older_list_are_a_new_history() {
     let mut kit = restarted();
     kit.answer(504, &too_large());

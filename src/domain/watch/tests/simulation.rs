@@ -57,7 +57,7 @@ fn all_hold(rules: Rules) {
         assert!(faults.is_empty(), "seed {seed} {rules:?}: {faults:#?} {:?}", world.deaths);
         return;
     }
-    let count = number("SEEDS").unwrap_or(250);
+    let count = number("SEEDS").unwrap_or(1000);
     let mut deaths: BTreeMap<&str, usize> = BTreeMap::new();
     let mut records = 0;
     for seed in 0..count {

@@ -129,6 +129,10 @@ impl World {
             for (at, last) in ends {
                 capture.index.restore_end(at, last, 0);
             }
+            // Their tombstones are written now, so there these names end.
+            for (at, _, rv) in &unburied {
+                capture.index.restore_end(at.clone(), rv.clone(), 0);
+            }
         }
         self.process = Process::new(self.epoch, capture);
         let p = &mut self.process;
