@@ -1,6 +1,7 @@
-//! What is written of what nobody reports: it is in the account, and waits for room (G10).
+//! What is written of what nobody reports: within the lane's room, and in the account (G7, G10).
 
 use super::*;
+use crate::actors::gone::{Going, go};
 use crate::actors::overlay::Overlay;
 use crate::domain::ack::Outcome;
 use crate::domain::fold::kit;
@@ -101,6 +102,20 @@ fn what_has_left_the_scope_is_written_as_there_is_room_and_is_in_the_account() {
     }
     assert_eq!(left, [6, 2, 0]);
     assert_eq!((account(&lent).inferred, account(&lent).published), (10, 10));
+}
+
+#[test]
+fn a_kind_that_goes_is_deleted_as_there_is_room_for_it() {
+    let lent = lent(all(), pods(0..10));
+    let mut rounds = Vec::new();
+    while rounds.last().is_none_or(|going: &Going| going.left > 0) {
+        rounds.push(go(&lent, true));
+        account(&lent);
+        ack_all(&lent);
+    }
+    assert_eq!(rounds.iter().map(|going| (going.inferred, going.left)).collect::<Vec<_>>(), [(4, 6), (4, 2), (2, 0)]);
+    assert_eq!((account(&lent).inferred, account(&lent).published), (10, 10));
+    assert_eq!(go(&lent, true), Going::default(), "once");
 }
 
 #[test]
