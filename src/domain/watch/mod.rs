@@ -24,7 +24,7 @@
 //! | Sweep (deletes nobody reported) | done; the version of the first page is the position | Watch |
 //! | Watch | end of stream | Watch (at once after a healthy stream, else after backoff) |
 //! | | 410, in the stream or as status; 400 | List, within the budget for lists |
-//! | | an answer that never came, a version that goes back | Probe |
+//! | | a watch that broke or said nothing at all, a version that goes back | Probe |
 //! | | three times a line that cannot be read behind one version | Peek |
 //! | | no room in the lane for long, and much to digest | Pressed, until the lane is half empty; then the same again |
 //! | Peek (metadata of the next change) | one line: a stub in its place | Watch behind it |
