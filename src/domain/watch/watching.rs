@@ -79,14 +79,14 @@ impl WatchCore {
     pub(super) fn watch(&mut self, capture: &Capture, env: Env) {
         let timeout_seconds = self.watch_seconds(env);
         self.state = State::Watching(Box::new(Watching::new(env)));
-        self.send(Verb::Watch { rv: capture.position.clone(), timeout_seconds, metadata_only: false });
+        self.send(Verb::Watch { rv: capture.position.clone(), timeout_seconds });
     }
 
     pub(super) fn peek(&mut self, capture: &Capture, env: Env) {
         let peek = self.poison.as_ref().map(|poison| poison.stub.clone());
         self.state = State::Watching(Box::new(Watching { peek, ..Watching::new(env) }));
         let rv = capture.position.clone();
-        self.send(Verb::Watch { rv, timeout_seconds: PEEK_SECONDS, metadata_only: true });
+        self.ask(Verb::Watch { rv, timeout_seconds: PEEK_SECONDS }, true);
     }
 
     /// The server answered a watch with a status that is not 200.
