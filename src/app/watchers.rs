@@ -12,7 +12,7 @@ use super::Shared;
 use super::bringup::{self, Up};
 use crate::actors::checkpoints::Checkpoints;
 use crate::actors::following::{Cohort, Follow, Following};
-use crate::actors::gone::LetGo;
+use crate::actors::gone::{Going, LetGo};
 use crate::actors::overlay::Overlay;
 use crate::actors::publisher::Publisher;
 use crate::actors::pump;
@@ -383,19 +383,23 @@ impl Watchers {
             if !tokio::time::timeout(LAST_RECORDS, is_folded).await.unwrap_or(false) {
                 return Err("the API server does not serve it any more; its topic is still being read".into());
             }
-            match addr.send(LetGo { is_gone }).await {
-                Ok(0) => {}
-                Ok(inferred) => {
-                    tracing::info!(watcher = id, inferred, "what was left of a kind that is gone is deleted")
+            loop {
+                let going = addr.send(LetGo { is_gone }).await;
+                let going = going.map_err(|e| format!("its watcher does not answer: {e}"))?;
+                if going.inferred > 0 {
+                    let Going { inferred, left } = going;
+                    tracing::info!(watcher = id, inferred, left, "what was left of a kind that is gone is deleted");
                 }
-                Err(e) => return Err(format!("its watcher does not answer: {e}")),
-            }
-            // What nobody hands over is never acked, and would hold its part of the lanes' budget for ever.
-            let left = pump::drained(lent.lane.clone(), tokio::time::Instant::now() + LAST_RECORDS).await.left;
-            if left > 0 {
-                return Err(format!(
-                    "the API server does not serve it any more; its last {left} records wait for the log"
-                ));
+                // What nobody hands over is never acked, and would hold its part of the lanes' budget for ever.
+                let waiting = pump::drained(lent.lane.clone(), tokio::time::Instant::now() + LAST_RECORDS).await.left;
+                if waiting > 0 {
+                    return Err(format!(
+                        "the API server does not serve it any more; its last {waiting} records wait for the log"
+                    ));
+                }
+                if going.left == 0 {
+                    break;
+                }
             }
             if let Err(e) = supervisor.remove(format!("watcher/{id}")).await {
                 return Err(e.to_string());

@@ -66,7 +66,7 @@ fn a_version_that_is_too_large_twice_and_an_older_list_are_a_new_history() {
     assert_eq!(kit.asked(), "list", "the newest there is");
     kit.list("8", &[item("a", "u1", 4), item("c", "u3", 7)], "");
     assert_eq!(kit.gaps(), ["history_rewound 10..8"]);
-    assert_eq!(kit.written(), ["r u1@4 relist", "c u3@7 relist", "d u2@6 inferred (8)", "t u2@6"]);
+    assert_eq!(kit.written(), ["r u1@4 relist (8)", "c u3@7 relist", "d u2@6 inferred (8)", "t u2@6"]);
     assert_eq!((kit.position(), kit.capture.history_epoch), ("8", 1));
     assert!(kit.notices.contains(&Notice::Rewound(1)));
     kit.wait();
@@ -114,7 +114,7 @@ fn two_lists_from_before_the_position_are_a_new_history_and_one_is_not() {
     assert_eq!((kit.capture.history_epoch, kit.position()), (1, "8"));
     assert_eq!(
         kit.written(),
-        ["r u1@5 relist", "d u2@6 inferred (8)", "t u2@6"],
+        ["r u1@5 relist (8)", "d u2@6 inferred (8)", "t u2@6"],
         "versions of another history compare to nothing"
     );
 }
