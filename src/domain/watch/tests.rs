@@ -12,6 +12,7 @@ use bytes::Bytes;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+mod difference;
 mod events;
 mod failures;
 mod gaps;
