@@ -17,6 +17,8 @@ mod persistence;
 mod product;
 mod protocol;
 mod restart;
+#[path = "../kit/waiting.rs"]
+mod waiting;
 
 use libtest_mimic::{Arguments, Trial};
 

@@ -1,7 +1,8 @@
 //! What a process finds changed, or broken, when it starts again on its own directory.
 
 use crate::kit::{MAPS, PATIENCE, bed, config_map};
-use crate::product::{Product, eventually};
+use crate::product::Product;
+use crate::waiting::eventually;
 use serde_json::Value;
 use std::collections::BTreeSet;
 
