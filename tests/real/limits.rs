@@ -115,9 +115,11 @@ fn definitions_forbidden(parts: &Parts) {
     sets.extend(forbidden.1.iter().cloned());
     let mut process = parts.process(NAME, &sets.iter().map(String::as_str).collect::<Vec<_>>());
     process.await_ready();
+    // Well before the minute after which whatever is missing is looked for.
+    let soon = Duration::from_secs(25);
     let there = |process: &Process, plural: &str, name: &str| {
         let path = format!("/api/v1/objects/{plural}.{GROUP}/{NAME}/{name}");
-        eventually(&path, || (http_get(process.api, &path).0 == 200).then_some(()));
+        within(soon, &path, || (http_get(process.api, &path).0 == 200).then_some(()));
     };
     there(&process, "knowns", "early");
     eventually("the right that is missing is named", || {
