@@ -138,7 +138,7 @@ async fn objects(
         },
         _ => return Err(not_allowed()),
     };
-    let _listing = (verb == "list" && !query::is_about_a_version(&query)).then(|| api.faults.one_list());
+    let _listing = (verb == "list" && !query::is_about_a_version(query)).then(|| api.faults.one_list());
     let (delay, refusal) = api.faults.on_request(verb, &target.kind.qualified);
     if !delay.is_zero() {
         tokio::time::sleep(delay).await;
