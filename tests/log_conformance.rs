@@ -20,6 +20,8 @@ mod operations;
 mod producing;
 #[path = "log_conformance/reading.rs"]
 mod reading;
+#[path = "kit/waiting.rs"]
+mod waiting;
 
 use engines::{Bed, Bench};
 use kit::Checked;

@@ -6,46 +6,62 @@ use super::watcher::{AtHand, Lent, Watcher};
 use crate::domain::envelope::Observed;
 use crate::domain::index::{Loss, Write};
 use crate::domain::kind::Tracking;
-use crate::domain::lane::Tally;
 use crate::domain::rv::Rv;
 use crate::observe::clock;
-use actix::prelude::{Handler, Message};
+use actix::prelude::{Handler, Message, MessageResult};
 use std::sync::PoisonError;
 
 /// Stop reading: the kind is not served any more (then everything that is still known of it is gone), or is served in
-/// another version (then nothing is). What the lane holds is still handed over. Answers how many deletes were inferred.
+/// another version (then nothing is). What the lane holds is still handed over. As many deletes are written as the lane has
+/// room for: send it again when that is empty, until nothing is left.
 ///
 /// Send it only once the fold of the kind is complete.
 #[derive(Debug, Clone, Copy, Message)]
-#[rtype(result = "usize")]
+#[rtype(result = "Going")]
 pub struct LetGo {
     /// The kind itself is gone.
     pub is_gone: bool,
 }
 
-impl Handler<LetGo> for Watcher {
-    type Result = usize;
+/// How far the end of a watcher has come.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Going {
+    /// Deletes inferred now.
+    pub inferred: usize,
+    /// Deletes that the lane has no room for yet.
+    pub left: usize,
+}
 
-    fn handle(&mut self, let_go: LetGo, ctx: &mut Context<Self>) -> usize {
+impl Handler<LetGo> for Watcher {
+    type Result = MessageResult<LetGo>;
+
+    fn handle(&mut self, let_go: LetGo, ctx: &mut Context<Self>) -> Self::Result {
         self.stop_reading();
-        let inferred = if let_go.is_gone { all_gone(self.lent()) } else { 0 };
+        let going = go(self.lent(), let_go.is_gone);
         self.hand_over(ctx);
-        inferred
+        MessageResult(going)
     }
 }
 
-/// Writes the deletes of everything that is known of the kind; gives how many.
+/// Writes what a watcher that reads no more has still to write, as far as there is room.
+pub(super) fn go(lent: &Lent, is_gone: bool) -> Going {
+    let mut going = if is_gone { all_gone(lent) } else { Going::default() };
+    going.left += restore::write_leavers(lent);
+    going
+}
+
+/// Writes the deletes of everything that is known of the kind.
 ///
 /// The API server deletes the objects before the definition, and reports each: what is left here is what it could not
 /// report, since its process or ours was away.
-fn all_gone(lent: &Lent) -> usize {
+fn all_gone(lent: &Lent) -> Going {
     // A definition may be deleted before the fold was taken over: the log's own objects are gone, too.
     restore::take_over(lent);
     let mut slot = lent.capture.lock().unwrap_or_else(PoisonError::into_inner);
-    let Some(capture) = slot.as_mut() else { return 0 };
+    let Some(capture) = slot.as_mut() else { return Going::default() };
     let kind = &lent.target.kind;
     if kind.tracking() == Tracking::Stream {
-        return 0;
+        return Going::default();
     }
     let (now, before) = (clock::wall_ms(), AtHand { lent });
     let loss = Loss {
@@ -55,8 +71,9 @@ fn all_gone(lent: &Lent) -> usize {
         observed: Observed::Inferred,
         reason: "kind_gone",
     };
-    let left = capture.index.everything();
-    for uid in &left {
+    let known = capture.index.everything();
+    let mut inferred = 0;
+    for uid in known.iter().take_while(|_| lent.lane.has_room()) {
         let (mut writes, mut notes) = (Vec::new(), Vec::new());
         capture.index.gone(kind, uid, &loss, &before, &mut writes, &mut notes);
         let records = writes.into_iter().map(|write| match write {
@@ -66,11 +83,14 @@ fn all_gone(lent: &Lent) -> usize {
             }
         });
         // One step for whoever comes after us, as in the watcher.
-        let tally = Tally { inferred: 1, ..Tally::default() };
-        lent.lane.push_report(records.collect(), None, tally, |record| lent.writer.is_change(record));
+        restore::push_inferred(&lent.lane, &lent.writer, records.collect());
         notes.into_iter().for_each(|note| capture.index.note(note));
+        inferred += 1;
     }
-    // If it ever comes back, it is another one: its objects are listed, and no watch goes on from here.
-    capture.position = Rv::default();
-    left.len()
+    let left = known.len() - inferred;
+    if left == 0 {
+        // If it ever comes back, it is another one: its objects are listed, and no watch goes on from here.
+        capture.position = Rv::default();
+    }
+    Going { inferred, left }
 }

@@ -1,16 +1,17 @@
 //! How a watcher takes over what the log already holds, and repairs what a dead writer or another scope left behind.
 
 use super::watcher::Lent;
-use crate::domain::envelope::{Change, Observed, Op};
+use crate::domain::envelope::{Change, Observed, Op, Writer};
 use crate::domain::index::Name;
 use crate::domain::kind::Tracking;
+use crate::domain::lane::{Lane, Tally};
 use crate::domain::record::OutRecord;
 use crate::domain::redact::{self, Identity};
 use crate::domain::rv::Rv;
 use crate::domain::target::Target;
 use crate::domain::watch::{Capture, Point};
 use crate::observe::clock;
-use crate::store::Restored;
+use crate::store::{Object, Restored};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -137,30 +138,42 @@ fn see_off(lent: &Lent, history_epoch: u64) {
     leaving.extend(live.into_iter().map(|(at, ..)| at));
 }
 
-/// Writes the deletes of what has left the scope, as far as the lane has room. They are known from the fold alone: whoever
-/// is killed meanwhile leaves the rest to the next process.
-pub fn write_leavers(lent: &Lent) {
+/// Writes the deletes of what has left the scope, as far as the lane has room; gives how many are left. They are known from
+/// the fold alone: whoever is killed meanwhile leaves the rest to the next process.
+pub fn write_leavers(lent: &Lent) -> usize {
     let mut leaving = lent.siblings.leaving.lock().unwrap_or_else(PoisonError::into_inner);
-    let kind = &lent.target.kind;
     while lent.lane.has_room() {
-        let Some(at) = leaving.pop_front() else { return };
-        let Some(row) = lent.store.get(kind, &at) else { continue };
-        let (uid, rv, now) = (row.uid(), row.rv(), clock::wall_ms());
-        let identity = Identity { namespace: &at.namespace, name: &at.name, uid, rv };
-        let object = redact::last_known(kind, &identity, Some(row.json()));
-        let change = Change {
-            op: Op::Delete,
-            observed: Observed::Descoped,
-            snapshot: false,
-            list_rv: None,
-            inference: None,
-            history_epoch: row.history_epoch(),
-            before: None,
-            object,
-        };
-        let tombstone = lent.writer.tombstone(&at.namespace, &at.name, uid, rv, row.history_epoch(), now);
-        lent.lane.push([lent.writer.record(&change, now), tombstone], None);
+        let Some(at) = leaving.pop_front() else { return 0 };
+        if let Some(row) = lent.store.get(&lent.target.kind, &at) {
+            descope(&lent.lane, &lent.writer, &row);
+        }
     }
+    leaving.len()
+}
+
+/// Writes the delete of an object that has left what is captured, as the fold knows it.
+pub fn descope(lane: &Lane<Point>, writer: &Writer, row: &Object) {
+    let (at, uid, rv, now) = (row.at(), row.uid(), row.rv(), clock::wall_ms());
+    let identity = Identity { namespace: &at.namespace, name: &at.name, uid, rv };
+    let change = Change {
+        op: Op::Delete,
+        observed: Observed::Descoped,
+        snapshot: false,
+        list_rv: None,
+        inference: None,
+        history_epoch: row.history_epoch(),
+        before: None,
+        object: redact::last_known(writer.kind(), &identity, Some(row.json())),
+    };
+    let tombstone = writer.tombstone(&at.namespace, &at.name, uid, rv, row.history_epoch(), now);
+    push_inferred(lane, writer, vec![writer.record(&change, now), tombstone]);
+}
+
+/// Writes what nobody reported: each change of it enters the account as inferred, in the same step.
+pub(super) fn push_inferred(lane: &Lane<Point>, writer: &Writer, records: Vec<OutRecord>) {
+    let is_change = |record: &OutRecord| writer.is_change(record);
+    let inferred = records.iter().filter(|record| is_change(record)).count() as u64;
+    lane.push_report(records, None, Tally { inferred, ..Tally::default() }, is_change);
 }
 
 /// Writes the current version of one object again, as `op=r`, or its tombstone if it is gone: a dead writer's record
@@ -191,5 +204,8 @@ pub fn write_again(lent: &Lent, at: &Name) {
         before: None,
         object,
     };
-    lent.lane.push([lent.writer.record(&change, now)], None);
+    push_inferred(&lent.lane, &lent.writer, vec![lent.writer.record(&change, now)]);
 }
+
+#[cfg(test)]
+mod tests;

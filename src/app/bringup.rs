@@ -380,11 +380,11 @@ pub(super) fn is_marked(name: &str, prefix: &str) -> bool {
 }
 
 /// One record's answer, for whoever awaits it.
-pub(super) struct Answer(Mutex<Option<oneshot::Sender<Outcome>>>);
+struct Answer(Mutex<Option<oneshot::Sender<Outcome>>>);
 
 impl Answer {
     /// The sink of one token, and where its outcome comes out.
-    pub(super) fn new() -> (Arc<Self>, oneshot::Receiver<Outcome>) {
+    fn new() -> (Arc<Self>, oneshot::Receiver<Outcome>) {
         let (tell, told) = oneshot::channel();
         (Arc::new(Self(Mutex::new(Some(tell)))), told)
     }

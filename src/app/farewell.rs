@@ -4,22 +4,25 @@
 //! It runs beside everything else and is in no hurry: a kill in the middle leaves the checkpoints, by which the next start
 //! knows what is still to be done.
 
-use super::Shared;
-use super::bringup::Answer;
 use crate::actors::publisher::ProducerSlot;
-use crate::domain::ack::{AckToken, Outcome};
+use crate::actors::restore;
 use crate::domain::checkpoint::{self, writer_marker};
-use crate::domain::envelope::{Change, Observed, Op, Writer};
+use crate::domain::envelope::Writer;
 use crate::domain::kind::{Kind, Tracking};
+use crate::domain::lane::{Lane, Limits};
 use crate::domain::record::OutRecord;
-use crate::domain::redact::{self, Identity};
-use crate::log::{Log, Start};
+use crate::domain::target::Target;
+use crate::domain::watch::Point;
+use crate::log::{Log, SendError, Start};
+use crate::observe::board::{Board, WatcherRow};
 use crate::observe::clock;
-use crate::store::{Filter, Object, Store, StoreOptions};
+use crate::observe::metrics::Metrics;
+use crate::store::{Filter, Store, StoreOptions};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Notify;
 
-/// Records handed over at once: a fraction of the producer's queue, which belongs to the lanes.
+/// Objects written at once: a fraction of the producer's queue, which belongs to the lanes of the watchers.
 const AT_ONCE: usize = 256;
 /// What is degraded as long as it cannot be said.
 const WHAT: &str = "what is captured no more";
@@ -41,7 +44,8 @@ pub(super) struct Leaving {
 /// What it takes.
 #[derive(Clone)]
 pub(super) struct Means {
-    pub shared: Shared,
+    pub board: Arc<Board>,
+    pub metrics: Arc<Metrics>,
     pub log: Arc<dyn Log>,
     pub producer: Arc<ProducerSlot>,
     pub cluster: String,
@@ -49,17 +53,37 @@ pub(super) struct Means {
     pub writer_epoch: u64,
 }
 
+/// What it writes, until that is acked: what a try could not write is there for the next one.
+struct Out {
+    lane: Arc<Lane<Point>>,
+    /// Rung by the lane when it is empty, or has something to send again.
+    bell: Arc<Notify>,
+}
+
+impl Out {
+    fn new() -> Self {
+        let bell = Arc::new(Notify::new());
+        let ring = bell.clone();
+        // Two records an object; nothing is pushed before all is acked.
+        let limits = Limits { bytes: usize::MAX, records: 2 * AT_ONCE };
+        Self { lane: Lane::new(limits, move || ring.notify_one()), bell }
+    }
+}
+
 /// Tries until it is done.
 pub(super) async fn say(means: Means, leaving: Leaving) {
+    let out = Out::new();
+    // No watcher is there to account for it.
+    means.board.account_for(WatcherRow::new(Target::all(leaving.kind.clone()), out.lane.clone()));
     loop {
-        match means.try_to_say(&leaving).await {
+        match means.try_to_say(&leaving, &out).await {
             Ok(deletes) => {
-                means.shared.board.degrade(WHAT, None);
+                means.board.degrade(WHAT, None);
                 tracing::info!(kind = %leaving.kind, deletes, "captured no more; what the log held of it is deleted there");
                 return;
             }
             Err(why) => {
-                if means.shared.board.degrade(WHAT, Some(why.clone())) {
+                if means.board.degrade(WHAT, Some(why.clone())) {
                     tracing::warn!(kind = %leaving.kind, why, "its deletes are not written yet; retrying");
                 }
                 tokio::time::sleep(RETRY).await;
@@ -69,25 +93,27 @@ pub(super) async fn say(means: Means, leaving: Leaving) {
 }
 
 impl Means {
-    async fn try_to_say(&self, leaving: &Leaving) -> Result<usize, String> {
+    async fn try_to_say(&self, leaving: &Leaving, out: &Out) -> Result<usize, String> {
+        // What is left of an earlier try goes first: the fold must know it.
+        self.flush(out).await?;
         let topics = self.log.describe(&[leaving.topic.to_string()]).await.map_err(|e| e.to_string())?;
         let mut deletes = 0;
         // Kubernetes Events only age.
         if let Some(topic) = topics.first().filter(|_| leaving.kind.tracking() == Tracking::Table) {
-            deletes = self.delete_all(leaving, topic.partitions).await?;
+            deletes = self.delete_all(leaving, topic.partitions, out).await?;
         }
         let now = clock::wall_ms();
         let forget =
             |owner: &String| checkpoint::forget(&self.checkpoints, &self.cluster, owner, self.writer_epoch, now);
-        self.write(leaving.owners.iter().map(forget).collect()).await?;
+        self.write(out, leaving.owners.iter().map(forget).collect()).await?;
         Ok(deletes)
     }
 
-    async fn delete_all(&self, leaving: &Leaving, partitions: i32) -> Result<usize, String> {
+    async fn delete_all(&self, leaving: &Leaving, partitions: i32, out: &Out) -> Result<usize, String> {
         let Leaving { kind, topic, .. } = leaving;
         let now = clock::wall_ms();
         // What an older process still has on its way is void behind these.
-        self.write((0..partitions).map(|p| writer_marker(topic, p, self.writer_epoch, now)).collect()).await?;
+        self.write(out, (0..partitions).map(|p| writer_marker(topic, p, self.writer_epoch, now)).collect()).await?;
         let store = self.fold(kind, topic, partitions).await?;
         let writer = Writer::new(kind.clone(), topic.clone(), partitions, &self.cluster, self.writer_epoch);
         let restored = store.restored(kind, |_| true);
@@ -95,12 +121,13 @@ impl Means {
             .owed
             .iter()
             .map(|(at, uid, rv)| writer.tombstone(&at.namespace, &at.name, uid, rv, restored.history_epoch, now));
-        self.write(owed.collect()).await?;
+        self.write(out, owed.collect()).await?;
         let (mut after, mut deletes) = (None, 0);
         loop {
             let page = store.list(kind, &Filter::default(), after.as_ref(), AT_ONCE);
             deletes += page.items.len();
-            self.write(page.items.iter().flat_map(|object| end_of(&writer, kind, object)).collect()).await?;
+            page.items.iter().for_each(|object| restore::descope(&out.lane, &writer, object));
+            self.flush(out).await?;
             match page.more_after {
                 Some(more) => after = Some(more),
                 None => return Ok(deletes),
@@ -124,47 +151,90 @@ impl Means {
         Ok(store)
     }
 
-    /// Writes and waits until all are acked. A failed producer is the publisher's to replace.
-    async fn write(&self, records: Vec<OutRecord>) -> Result<(), String> {
-        let producer = self.producer.get(&self.shared.metrics).map_err(|e| e.to_string())?;
-        let mut answers = Vec::with_capacity(records.len());
-        for record in records {
-            let mut next = Some(record);
-            while let Some(record) = next.take() {
-                let (answer, told) = Answer::new();
-                match producer.send(record, AckToken::new(answer, 0, 0)) {
-                    Ok(()) => answers.push(told),
-                    Err((crate::log::SendError::QueueFull, record, _)) => {
-                        next = Some(record);
-                        tokio::time::sleep(QUEUE_RETRY).await;
+    /// Writes what is no change.
+    async fn write(&self, out: &Out, records: Vec<OutRecord>) -> Result<(), String> {
+        out.lane.push(records, None);
+        self.flush(out).await
+    }
+
+    /// Hands over what the lane holds and waits until all of it is acked. A failed producer is the publisher's to replace.
+    async fn flush(&self, out: &Out) -> Result<(), String> {
+        let generation = out.lane.usage().generation;
+        while !out.lane.is_drained() {
+            let producer = self.producer.get(&self.metrics).map_err(|e| e.to_string())?;
+            for item in out.lane.take(2 * AT_ONCE, usize::MAX) {
+                let mut next = Some(item);
+                while let Some((record, token)) = next.take().filter(|(_, token)| token.is_current()) {
+                    match producer.send(record, token) {
+                        Ok(()) => {}
+                        Err((SendError::QueueFull, record, token)) => {
+                            next = Some((record, token));
+                            tokio::time::sleep(QUEUE_RETRY).await;
+                        }
+                        Err((error, record, _)) => return Err(format!("{} takes no records: {error:?}", record.topic)),
                     }
-                    Err((error, record, _)) => return Err(format!("{} takes no records: {error:?}", record.topic)),
                 }
             }
-        }
-        for told in answers {
-            match told.await {
-                Ok(Outcome::Acked { .. }) => {}
-                other => return Err(format!("a record was not written: {other:?}")),
+            if out.lane.usage().generation != generation {
+                return Err("a record was not written".into());
+            }
+            if !out.lane.is_drained() && !out.lane.has_unsent() {
+                out.bell.notified().await;
             }
         }
         Ok(())
     }
 }
 
-fn end_of(writer: &Writer, kind: &Kind, object: &Object) -> [OutRecord; 2] {
-    let (at, uid, rv, now) = (object.at(), object.uid(), object.rv(), clock::wall_ms());
-    let identity = Identity { namespace: &at.namespace, name: &at.name, uid, rv };
-    let change = Change {
-        op: Op::Delete,
-        observed: Observed::Descoped,
-        snapshot: false,
-        list_rv: None,
-        inference: None,
-        history_epoch: object.history_epoch(),
-        before: None,
-        object: redact::last_known(kind, &identity, Some(object.json())),
-    };
-    let tombstone = writer.tombstone(&at.namespace, &at.name, uid, rv, object.history_epoch(), now);
-    [writer.record(&change, now), tombstone]
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::fold::kit;
+    use crate::domain::record::InRecord;
+    use crate::domain::topic::TopicSpec;
+    use crate::log::memory::MemoryLog;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_kind_that_is_captured_no_more_is_deleted_once_and_every_delete_is_in_the_account() {
+        let log = MemoryLog::default();
+        for name in [kit::TOPIC, "checkpoints"] {
+            let spec = TopicSpec { name: name.into(), partitions: 1, replication: 1, config: Default::default() };
+            log.create(&spec).await.expect("made");
+        }
+        for record in
+            [kit::writer_marker(1), kit::put(1, "c", &kit::name(1), "u1", 5), kit::put(1, "c", &kit::name(2), "u2", 6)]
+        {
+            log.inject(record).expect("written");
+        }
+        let board = Arc::new(Board::default());
+        let means = Means {
+            board: board.clone(),
+            metrics: Arc::default(),
+            log: Arc::new(log.clone()),
+            producer: ProducerSlot::new(Arc::new(log.clone())),
+            cluster: kit::CLUSTER.into(),
+            checkpoints: "checkpoints".into(),
+            writer_epoch: 2,
+        };
+        let slot = means.producer.clone();
+        let kind = Kind::builtin("pods").expect("built in");
+        let leaving = Leaving { kind, topic: kit::TOPIC.into(), owners: vec!["pods".into()] };
+        // The second delete is refused at first, and its producer replaced, as the publisher does it.
+        log.refuse_next("no", |record| record.value.is_some() && record.key.ends_with(b"pod-2"));
+        let replaced = async {
+            while board.degraded().is_empty() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            let account = board.accounts()["pods"];
+            assert_eq!((account.inferred, account.published + account.in_flight()), (2, 2), "at any moment");
+            slot.discard();
+        };
+        tokio::join!(say(means, leaving), replaced);
+        let account = board.accounts()["pods"];
+        assert_eq!((account.received, account.inferred, account.published, account.coalesced), (0, 2, 2, 0));
+        let is_delete = |r: &InRecord| r.value.as_ref().is_some_and(|v| v.starts_with(b"{\"op\":\"d\""));
+        assert_eq!(log.dump(kit::TOPIC).iter().filter(|r| is_delete(r)).count(), 2);
+        assert_eq!(log.dump("checkpoints").len(), 1, "and its checkpoint is forgotten");
+        assert!(board.degraded().is_empty());
+    }
 }

@@ -293,7 +293,8 @@ async fn run(
     let sandbox = up.sandbox.take();
     let leaving = std::mem::take(&mut up.leaving);
     let means = farewell::Means {
-        shared: shared.clone(),
+        board: shared.board.clone(),
+        metrics: shared.metrics.clone(),
         log: up.ends.log.clone(),
         producer: up.producer.clone(),
         cluster: settings.cluster.name.clone().unwrap_or_default(),

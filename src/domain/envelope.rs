@@ -3,6 +3,13 @@
 //! Value: `{"op","ts_ms","source":{...},"before","after"}` with the redacted object itself as `before` and `after`. `op` is
 //! r (snapshot, and whenever the old version is not at hand), c, u or d. A `u` always has a `before` and a `d` always has at
 //! least identity as `before`: Flink and RisingWave break on anything else. A delete is followed by a null tombstone.
+//!
+//! `ce_id` is `uid:version:op`. What is sent again has the id that it had, also from the next process; whatever else is
+//! written has another one, so that readers may drop repeats by it. A reported change has its own version there. Some of
+//! what nobody reports may be true more than once at one version of the object: it is taken for dead, is found alive, and
+//! dies; it leaves the scope and comes back. So what a list had us write (a delete that is concluded, an object that is
+//! written anew) has the list's version, and what not even a newer list speaks for has its own version and the writer
+//! epoch, `7~5`. After a rewind the same numbers mean other things: then the history epoch goes before, `1.7`.
 
 use super::kind::Kind;
 use super::record::{Headers, InRecord, OutRecord, WRITER_EPOCH_HEADER};
@@ -91,7 +98,7 @@ pub struct Change {
     pub observed: Observed,
     /// Part of a first snapshot.
     pub snapshot: bool,
-    /// Version of the list that a deletion was concluded from.
+    /// Version of the list that a deletion was concluded from, or that had us write again what the log holds or held.
     pub list_rv: Option<Rv>,
     /// Of a deletion that was concluded: from what.
     pub inference: Option<Inference>,
@@ -174,21 +181,28 @@ impl Writer {
     /// The record of a change seen at `now_ms` (milliseconds since 1970).
     pub fn record(&self, change: &Change, now_ms: i64) -> OutRecord {
         let object = change.object.get();
-        let id = match change.op {
-            // Whatever leaves a selector or the scope may come back, and leave again.
-            Op::Delete if matches!(change.observed, Observed::Selector | Observed::Descoped) => {
-                format!("{}:{}:d", object.uid, object.rv)
-            }
-            // A uid dies once, so its delete has one id, whatever we concluded it from.
-            Op::Delete => format!("{}:{}:d", object.uid, change.history_epoch),
-            op => format!("{}:{}:{}", object.uid, object.rv, op.letter()),
-        };
         let mut headers = self.fixed.clone();
-        headers.push(("ce_id", id.into()));
+        headers.push(("ce_id", self.id(change).into()));
         headers.push(("ce_type", format!("{}{}", self.type_prefix, change.op.past_tense()).into()));
         headers.push(("ce_time", rfc3339(now_ms).into()));
         headers.push((WRITER_EPOCH_HEADER, self.epoch.clone()));
         self.out(object, Some(self.value(change, now_ms)), headers, now_ms)
+    }
+
+    /// See the head of this file.
+    fn id(&self, change: &Change) -> String {
+        let (object, op) = (change.object.get(), change.op.letter());
+        let history = match change.history_epoch {
+            0 => String::new(),
+            epoch => format!("{epoch}."),
+        };
+        let is_reported = change.list_rv.is_none() && !matches!(change.observed, Observed::Resume | Observed::Descoped);
+        let (version, by) = match &change.list_rv {
+            Some(list) if *list > object.rv => (list, String::new()),
+            _ if is_reported => (&object.rv, String::new()),
+            _ => (&object.rv, format!("~{}", self.writer_epoch)),
+        };
+        format!("{}:{history}{version}{by}:{op}", object.uid)
     }
 
     /// The tombstone behind a delete: uid and version stand in headers.
@@ -317,7 +331,7 @@ pub struct Source {
     pub uid: String,
     /// resourceVersion; of an inferred delete the last known one.
     pub rv: String,
-    /// Version of the list that a deletion was concluded from.
+    /// Version of the list that a deletion was concluded from, or that had it written again.
     #[serde(default)]
     pub list_rv: Option<String>,
     /// History epoch.
@@ -337,6 +351,14 @@ pub struct Source {
     /// Part of a first snapshot.
     #[serde(default)]
     pub snapshot: bool,
+}
+
+impl Source {
+    /// The version at which it was seen to be so: of what a newer list had us write the list's, else its own.
+    pub fn seen_at(&self) -> &str {
+        let list = self.list_rv.as_deref().filter(|list| Rv::new(list) > Rv::new(&self.rv));
+        list.unwrap_or(&self.rv)
+    }
 }
 
 /// A change read back from a record's value; objects stay raw.

@@ -128,6 +128,8 @@ pub struct ListContext {
 pub struct Seen<'a> {
     /// Set for the items of a list.
     pub list: Option<&'a ListContext>,
+    /// Everything that was reported up to there is known.
+    pub position: &'a Rv,
     /// The history that its version belongs to.
     pub history_epoch: u64,
     /// Wall clock, milliseconds since 1970.
@@ -310,7 +312,7 @@ impl Index {
         before: &dyn Before,
     ) -> Outcome {
         debug_assert_eq!(kind.tracking(), Tracking::Table);
-        let Seen { list, history_epoch, wall_ms, selected, suspect } = seen;
+        let Seen { list, position, history_epoch, wall_ms, selected, suspect } = seen;
         let o = object.get();
         let at = Name { namespace: o.namespace.clone(), name: o.name.clone() };
         let (uid, rv) = (o.uid.clone(), o.rv.clone());
@@ -385,11 +387,13 @@ impl Index {
             Some(_) => Observed::Relist,
             None => Observed::Watch,
         };
+        // What the log holds at that version already, or held until it was wrongly taken for dead.
+        let again = stale || suspect || known.is_none() && rv <= *position;
         writes.push(Write::Change(Change {
             op,
             observed,
             snapshot: first,
-            list_rv: None,
+            list_rv: list.filter(|_| again).map(|l| l.rv.clone()),
             inference: None,
             history_epoch,
             before: old,
@@ -438,12 +442,12 @@ impl Index {
 }
 
 /// The write of one report of a kind tracked as a stream (Kubernetes Events): nothing is folded, so there is no `before`,
-/// a disappearance is only a TTL, and what is not newer than `position` was reported before.
-pub fn streamed(wire: Wire, object: Redacted<Object>, position: &Rv, seen: Seen<'_>) -> Outcome {
+/// a disappearance is only a TTL, and what is not newer than the position was reported before.
+pub fn streamed(wire: Wire, object: Redacted<Object>, seen: Seen<'_>) -> Outcome {
     if wire == Wire::Deleted {
         return Outcome::filtered("events_deleted", None);
     }
-    if object.get().rv <= *position {
+    if object.get().rv <= *seen.position {
         return Outcome::filtered(if seen.list.is_some() { "known" } else { "replayed" }, None);
     }
     let change = Change {

@@ -79,7 +79,7 @@ pub struct Stats {
 pub struct Account {
     /// Changes that the API server reported.
     pub received: u64,
-    /// Changes that were concluded.
+    /// Changes that nobody reported: deletes that were concluded, what left the scope, what was written again at a start.
     pub inferred: u64,
     /// Reports that changed nothing, by the reasons of [`FILTERED`].
     pub filtered: [u64; FILTERED.len()],

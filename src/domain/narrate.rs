@@ -112,7 +112,7 @@ pub fn record(
         happening: &'a Happening,
     }
     let s = &envelope.source;
-    let mut id = format!("{}:{}:{}", s.uid, s.rv, happening.what);
+    let mut id = format!("{}:{}:{}", s.uid, s.seen_at(), happening.what);
     if !happening.detail.is_empty() {
         id = format!("{id}:{}", happening.detail);
     }

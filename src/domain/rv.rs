@@ -88,5 +88,17 @@ mod tests {
         fn order_agrees_with_integers_where_integers_reach(a: u64, b: u64) {
             prop_assert_eq!(Rv::new(&a.to_string()).cmp(&Rv::new(&b.to_string())), a.cmp(&b));
         }
+
+        // Also over what no server should send: the index and the fold sort by it.
+        #[test]
+        fn it_is_a_total_order_over_whatever_a_server_says(texts in prop::collection::vec("[0-9]{0,3}|[0-9a-z]{0,2}|[0-9]{20,42}", 3)) {
+            let [a, b, c] = [0, 1, 2].map(|i: usize| Rv::new(&texts[i]));
+            prop_assert_eq!(a.cmp(&b), b.cmp(&a).reverse());
+            prop_assert_eq!(a.cmp(&b) == std::cmp::Ordering::Equal, a == b);
+            prop_assert_eq!(a.partial_cmp(&b), Some(a.cmp(&b)));
+            if a <= b && b <= c {
+                prop_assert!(a <= c);
+            }
+        }
     }
 }

@@ -247,7 +247,7 @@ pub struct Board {
     log: Mutex<String>,
     /// `None` before they are wired; none at all is an answer, too.
     watchers: RwLock<Option<Vec<Arc<WatcherRow>>>>,
-    /// Watchers that were taken away: what they did is still accounted for.
+    /// Watchers that were taken away, and lanes without one: what they did is still accounted for.
     past: Mutex<Vec<Arc<WatcherRow>>>,
     parked: Mutex<Vec<ParkedKind>>,
     degraded: Mutex<BTreeMap<&'static str, String>>,
@@ -294,8 +294,8 @@ impl Board {
         let mut watchers = self.watchers.write().unwrap_or_else(PoisonError::into_inner);
         let rows = watchers.get_or_insert_default();
         rows.retain(|other| other.target.id() != row.target.id());
-        // It goes on with the lane of the one before.
-        self.past.lock().unwrap_or_else(PoisonError::into_inner).retain(|other| other.target.id() != row.target.id());
+        // It goes on with the lane of the one before, which must not count twice.
+        self.past.lock().unwrap_or_else(PoisonError::into_inner).retain(|other| !Arc::ptr_eq(&other.lane, &row.lane));
         rows.push(row);
     }
 
@@ -304,6 +304,11 @@ impl Board {
         let mut watchers = self.watchers.write().unwrap_or_else(PoisonError::into_inner);
         let gone = watchers.get_or_insert_default().extract_if(.., |row| row.target.id() == id);
         self.past.lock().unwrap_or_else(PoisonError::into_inner).extend(gone);
+    }
+
+    /// Accounts for what is written of a kind that has no watcher, since it is captured no more.
+    pub fn account_for(&self, row: Arc<WatcherRow>) {
+        self.past.lock().unwrap_or_else(PoisonError::into_inner).push(row);
     }
 
     /// The watchers' rows.

@@ -250,11 +250,8 @@ impl Drop for Process {
 }
 
 /// Waits until `probe` gives something; panics after [`PATIENCE`].
-pub fn eventually<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
-    match wait_until(PATIENCE, || Ok::<_, std::convert::Infallible>(probe())) {
-        Ok(Some(value)) => value,
-        _ => panic!("{what}: not within {PATIENCE:?}"),
-    }
+pub fn eventually<T>(what: &str, probe: impl FnMut() -> Option<T>) -> T {
+    crate::waiting::within(PATIENCE, what, probe)
 }
 
 /// Runs a program to its end; its stdout and stderr. Panics unless it succeeds.

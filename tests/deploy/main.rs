@@ -16,6 +16,8 @@ mod kustomize;
 mod objects;
 mod terraform;
 mod topic;
+#[path = "../kit/waiting.rs"]
+mod waiting;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::collections::BTreeSet;

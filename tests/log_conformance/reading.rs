@@ -2,6 +2,7 @@
 
 use crate::engines::{Bench, Tuning};
 use crate::kit::*;
+use crate::waiting::{POLL, looked};
 use agent_events::domain::record::{InRecord, OutRecord, WRITER_EPOCH_HEADER};
 use agent_events::domain::topic::Marker;
 use agent_events::log::Start;
@@ -154,12 +155,8 @@ pub async fn a_slow_reader_loses_nothing(bench: Bench) -> Checked {
     let value = incompressible(8 << 10);
     write(&bench, (0..2000).map(|n| record(&topic, 0, &n.to_string(), Some(value.clone()))).collect()).await?;
     let mut reader = bench.log.read(vec![(topic.clone(), 0, Start::Beginning)])?;
-    let full = async {
-        while reader.batches.len() < reader.batches.max_capacity() {
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        }
-    };
-    check(tokio::time::timeout(LONG, full).await.is_ok(), "the channel fills to its bound")?;
+    let full = async || (reader.batches.len() == reader.batches.max_capacity()).then_some(());
+    check(looked(LONG, POLL, full).await.is_some(), "the channel fills to its bound")?;
     check(reader.batches.max_capacity() <= 4, "the bound is small")?;
     check_eq(keys(&take(&mut reader, 2000).await?), numbers(0..2000), "all of it comes, in order")
 }

@@ -257,8 +257,17 @@ pub fn violations(records: &[Record]) -> Vec<String> {
     found
 }
 
-/// The ids that stand more than once.
+/// The ids that stand more than once, and the deaths of what was dead already under another id.
 pub fn duplicates(records: &[Record]) -> usize {
-    let mut seen = HashSet::new();
-    records.iter().filter_map(|r| r.header("ce_id")).filter(|id| !seen.insert((*id).to_owned())).count()
+    let (mut seen, mut dead, mut repeats) = (HashSet::new(), HashSet::new(), 0);
+    for record in records {
+        let Some(id) = record.header("ce_id") else { continue };
+        let uid = record.source("uid").unwrap_or_default();
+        let is_delete = record.op() == Some("d");
+        if !is_delete {
+            dead.remove(uid);
+        }
+        repeats += usize::from(!seen.insert(id) || is_delete && !dead.insert(uid));
+    }
+    repeats
 }

@@ -2,6 +2,7 @@
 
 use super::checker::{self, Record};
 use super::laptop::SandboxCluster;
+pub use super::waiting::within;
 use agent_events::app::{self, Options, Running};
 use agent_events::settings::{self, Sources};
 use serde_json::{Value, json};
@@ -13,7 +14,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 use tempfile::TempDir;
-use testbed::{Kafka, KafkaOptions, Kubernetes, KubernetesOptions, wait_until};
+use testbed::{Kafka, KafkaOptions, Kubernetes, KubernetesOptions};
 
 /// How long anything may take to come about before a trial fails.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -265,9 +266,15 @@ impl Parts {
 impl Process {
     /// The binary with these arguments and environment, and with addresses of its own.
     pub fn start(arguments: &[String], environment: &[(&str, &str)]) -> Self {
-        let ports = [free_port(), free_port()];
         let mut command = Command::new(env!("CARGO_BIN_EXE_agent-events"));
-        command.args(arguments).envs(environment.iter().copied());
+        command.envs(environment.iter().copied());
+        Self::of(command, arguments)
+    }
+
+    /// The same, by a program that becomes the binary.
+    pub fn of(mut command: Command, arguments: &[String]) -> Self {
+        let ports = [free_port(), free_port()];
+        command.args(arguments);
         let api: SocketAddr = ([127, 0, 0, 1], ports[0]).into();
         let ops: SocketAddr = ([127, 0, 0, 1], ports[1]).into();
         command.args(["--set", &format!("http.api=\"{api}\""), "--set", &format!("http.ops=\"{ops}\"")]);
@@ -408,17 +415,9 @@ impl Drop for Process {
 }
 
 /// Waits until `probe` gives something; panics after [`PATIENCE`].
+#[track_caller]
 pub fn eventually<T>(what: &str, probe: impl FnMut() -> Option<T>) -> T {
     within(PATIENCE, what, probe)
-}
-
-/// Waits until `probe` gives something; panics after that long.
-pub fn within<T>(patience: Duration, what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
-    let found = wait_until(patience, || Ok::<_, std::convert::Infallible>(probe()));
-    match found {
-        Ok(Some(value)) => value,
-        _ => panic!("{what}: not within {patience:?}"),
-    }
 }
 
 /// Time that passes while something else goes on; nothing is waited for.

@@ -24,6 +24,8 @@ mod restart;
 mod resume;
 mod server;
 mod shows;
+#[path = "../kit/waiting.rs"]
+mod waiting;
 
 use libtest_mimic::{Arguments, Trial};
 use std::sync::{Arc, OnceLock};

@@ -2,7 +2,8 @@
 
 use crate::front::Front;
 use crate::kit::{Bed, MAPS, bed, config_map};
-use crate::product::{Product, eventually};
+use crate::product::Product;
+use crate::waiting::eventually;
 use std::time::Duration;
 use tokio::time::Instant;
 

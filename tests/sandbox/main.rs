@@ -16,6 +16,8 @@ mod kubectl;
 mod persistence;
 mod product;
 mod protocol;
+#[path = "../kit/waiting.rs"]
+mod waiting;
 
 use libtest_mimic::{Arguments, Trial};
 

@@ -1,6 +1,7 @@
 //! What survives: an orderly end, kill -9 at any time, a torn tail; and what is refused: damage, a second owner, a bad place.
 
-use crate::kit::{MAPS, Process, bed, config_map, options, start};
+use crate::kit::{MAPS, PATIENCE, Process, bed, config_map, options, start};
+use crate::waiting::eventually;
 use agent_events::sandbox::{Sandbox, SandboxError, SandboxOptions};
 use hyper::Method;
 use std::collections::BTreeMap;
@@ -181,12 +182,8 @@ async fn a_long_journal_becomes_a_snapshot() {
         let method = if i == 0 { Method::POST } else { Method::PUT };
         bed.client.with_body(method, &path, "application/json", &map).await.ok();
     }
-    let waited = tokio::time::timeout(Duration::from_secs(20), async {
-        while first.exists() {
-            tokio::task::yield_now().await;
-        }
-    });
-    waited.await.expect("the old journal goes when its snapshot is there");
+    let is_gone = async || (!first.exists()).then_some(());
+    eventually("the old journal goes when its snapshot is there", PATIENCE, is_gone).await;
     bed.client.post(MAPS, &config_map("after", "1")).await.ok();
     let revision = bed.sandbox.state().revision();
     bed.sandbox.stop().await;

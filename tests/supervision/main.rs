@@ -10,3 +10,5 @@ mod one;
 mod several;
 mod stage;
 mod threads;
+#[path = "../kit/waiting.rs"]
+mod waiting;

@@ -1,5 +1,6 @@
 //! The subject that misbehaves on request, and the stages it plays on.
 
+use crate::waiting::looked;
 use std::cell::RefCell;
 use std::future::pending;
 use std::rc::Rc;
@@ -15,7 +16,7 @@ use agent_events::actors::rt::{
     self, Arbiters, ChildSpec, Context, Group, Place, Supervisor, SupervisorHandle, Worker,
 };
 use agent_events::messages::life::{ChildStatus, Drained, Escalation, LifeFact};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 /// What survives the subject's lives, and how it shall misbehave.
 #[derive(Clone, Default)]
@@ -191,12 +192,9 @@ pub fn threaded<T>(test: impl AsyncFnOnce(Arbiters) -> T) -> T {
 }
 
 pub async fn until(what: &str, condition: impl Fn() -> bool) {
-    let met = async {
-        while !condition() {
-            sleep(Duration::from_millis(1)).await;
-        }
-    };
-    timeout(Duration::from_secs(120), met).await.unwrap_or_else(|_| panic!("never: {what}"));
+    let met = async || condition().then_some(());
+    let met = looked(Duration::from_secs(120), Duration::from_millis(1), met).await;
+    met.unwrap_or_else(|| panic!("never: {what}"));
 }
 
 /// What the supervisor told, each with the time since the story began.

@@ -10,6 +10,7 @@ use agent_events::messages::life::Outcome;
 use tokio::time::{Instant, timeout};
 
 use crate::stage::*;
+use crate::waiting::eventually;
 
 #[test]
 fn a_flood_of_messages_starves_neither_the_actor_s_timers_nor_its_neighbour() {
@@ -187,8 +188,8 @@ fn a_blocked_thread_is_unresponsive_at_shutdown_and_named_by_the_join() {
             released.recv().ok();
         })));
         let vitals = async || supervisor.tree().await.expect("the supervisor lives").remove(0).handling;
-        timeout(Duration::from_secs(10), async { while vitals().await.is_none() {} }).await.expect("it is in hand");
-        assert!(vitals().await.expect("in hand").ends_with("Run"), "the tree names the message");
+        let in_hand = eventually("it is in hand", Duration::from_secs(10), vitals).await;
+        assert!(in_hand.ends_with("Run"), "the tree names the message");
         let outcomes = supervisor.shutdown(Duration::from_secs(5)).await;
         assert_eq!(outcomes, [("a".to_owned(), Outcome::Unresponsive)]);
         assert_eq!(arbiters.join(Duration::from_millis(50)), ["stuck"]);

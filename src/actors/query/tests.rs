@@ -175,9 +175,12 @@ fn whoever_asks_does_not_notice_that_the_actor_dies_and_comes_back() {
             for _ in 0..20 {
                 assert!(client.get("pods", "a", "pod-0").await.unwrap().is_some(), "{how:?}");
             }
-            while supervisor.tree().await.unwrap()[0].restarts == 0 {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
+            let is_back = async {
+                while supervisor.tree().await.unwrap()[0].restarts == 0 {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(60), is_back).await.expect("it comes back");
         }
         assert_eq!(supervisor.tree().await.unwrap()[0].incarnation, 4, "it really died");
     });

@@ -83,7 +83,7 @@ fn a_create_reads_like_this() {
             ("ce_specversion", "1.0"),
             ("ce_source", "/clusters/c1"),
             ("content-type", "application/json"),
-            ("ce_id", "u1:7:c"),
+            ("ce_id", "u1:2.7:c"),
             ("ce_type", "io.k8s.core.v1.pod.created"),
             ("ce_time", "2026-01-01T00:00:00.123Z"),
             ("ce_writerepoch", "5"),
@@ -102,16 +102,16 @@ fn an_update_carries_the_old_version_and_a_snapshot_says_that_it_is_one() {
         )
     };
     assert_eq!(value(&record), golden(&source("relist", ""), "u", r#"{"old":true}"#, POD_7));
-    assert_eq!((header(&record, "ce_id"), header(&record, "ce_type")), ("u1:7:u", "io.k8s.core.v1.pod.updated"));
+    assert_eq!((header(&record, "ce_id"), header(&record, "ce_type")), ("u1:2.7:u", "io.k8s.core.v1.pod.updated"));
 
     let read = Change { snapshot: true, ..change(Op::Read, Observed::Relist, pod("7")) };
     let record = writer().record(&read, WALL_MS);
     assert_eq!(value(&record), golden(&source("relist", r#","snapshot":true"#), "r", "null", POD_7));
-    assert_eq!((header(&record, "ce_id"), header(&record, "ce_type")), ("u1:7:r", "io.k8s.core.v1.pod.read"));
+    assert_eq!((header(&record, "ce_id"), header(&record, "ce_type")), ("u1:2.7:r", "io.k8s.core.v1.pod.read"));
 }
 
 #[test]
-fn a_delete_carries_the_last_known_state_and_has_one_id_however_it_was_learnt() {
+fn a_delete_carries_the_last_known_state() {
     let reported = writer().record(&change(Op::Delete, Observed::Watch, pod("7")), WALL_MS);
     let source =
         r#""rv":"7","writerEpoch":5,"historyEpoch":2,"observed":"watch","manager":"kubelet","operation":"Update""#;
@@ -127,7 +127,49 @@ fn a_delete_carries_the_last_known_state_and_has_one_id_however_it_was_learnt() 
     let stub =
         r#"{"kind":"Pod","apiVersion":"v1","metadata":{"name":"a","namespace":"n","uid":"u1","resourceVersion":"6"}}"#;
     assert_eq!(value(&inferred), golden(source, "d", stub, "null"));
-    assert_eq!((header(&inferred, "ce_id"), header(&reported, "ce_id")), ("u1:2:d", "u1:2:d"));
+    assert_eq!((header(&inferred, "ce_id"), header(&reported, "ce_id")), ("u1:2.9:d", "u1:2.7:d"));
+}
+
+fn id(change: &Change) -> String {
+    header(&writer().record(change, WALL_MS), "ce_id").to_owned()
+}
+
+#[test]
+fn a_repeat_has_the_id_that_it_had_and_everything_else_another_one() {
+    let reported = |op, rv: &str| Change { history_epoch: 0, ..change(op, Observed::Watch, pod(rv)) };
+    let listed = |op, observed, rv: &str, list: &str| Change {
+        list_rv: Some(Rv::new(list)),
+        history_epoch: 0,
+        ..change(op, observed, pod(rv))
+    };
+    // Taken for dead, found alive at the same version, and dead in the end: reported, or concluded once more.
+    let life = [
+        reported(Op::Create, "6"),
+        listed(Op::Delete, Observed::Inferred, "6", "9"),
+        listed(Op::Create, Observed::Relist, "6", "12"),
+        listed(Op::Delete, Observed::Inferred, "6", "15"),
+        listed(Op::Create, Observed::Relist, "6", "18"),
+        reported(Op::Delete, "21"),
+    ];
+    let ids: Vec<_> = life.iter().map(id).collect();
+    assert_eq!(ids, ["u1:6:c", "u1:9:d", "u1:12:c", "u1:15:d", "u1:18:c", "u1:21:d"]);
+    let later = Writer::new(pods(), "t-k8s-pods".into(), 12, "c1", 6);
+    for (change, id) in life.iter().zip(&ids) {
+        assert_eq!(header(&later.record(change, WALL_MS + 1), "ce_id"), id, "whichever process sends it again");
+    }
+    assert_eq!(id(&listed(Op::Delete, Observed::Inferred, "8", "9")), ids[1], "from one list, however much was known");
+
+    let descoped = Change { history_epoch: 0, ..change(Op::Delete, Observed::Descoped, pod("6")) };
+    let repaired = Change { history_epoch: 0, ..change(Op::Read, Observed::Resume, pod("6")) };
+    assert_eq!((id(&descoped), id(&repaired)), ("u1:6~5:d".into(), "u1:6~5:r".into()), "by no list: by this process");
+    assert_eq!(
+        id(&listed(Op::Read, Observed::Relist, "9", "9")),
+        "u1:9~5:r",
+        "the list speaks for a version of its own"
+    );
+
+    let rewound = |change: &Change| id(&Change { history_epoch: 1, ..change.clone() });
+    assert_eq!((rewound(&life[0]), rewound(&life[5])), ("u1:1.6:c".into(), "u1:1.21:d".into()));
 }
 
 #[test]

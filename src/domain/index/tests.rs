@@ -30,6 +30,7 @@ struct Kit {
     history_epoch: u64,
     selected: bool,
     suspect: bool,
+    position: Rv,
 }
 
 impl Kit {
@@ -41,6 +42,7 @@ impl Kit {
             history_epoch: 0,
             selected: false,
             suspect: false,
+            position: Rv::default(),
         }
     }
 
@@ -48,6 +50,7 @@ impl Kit {
     fn report(&mut self, wire: Wire, name: &str, uid: &str, rv: &str) -> Vec<String> {
         let seen = Seen {
             list: self.list.as_ref(),
+            position: &self.position,
             history_epoch: self.history_epoch,
             wall_ms: 0,
             selected: self.selected,
@@ -221,6 +224,15 @@ fn who_was_wrongly_taken_for_dead_comes_back_with_the_next_list_or_report() {
 }
 
 #[test]
+fn what_comes_back_at_a_version_from_before_the_position_names_the_list_that_shows_it() {
+    let mut kit = Kit::new();
+    kit.position = Rv::new("20");
+    kit.list("30", false);
+    assert_eq!(kit.listed("a", "u1", "5"), ["c u1@5 relist (30)"], "it stood in the log before");
+    assert_eq!(kit.listed("b", "u2", "25"), ["c u2@25 relist"], "it cannot have");
+}
+
+#[test]
 fn the_death_of_someone_never_heard_of_is_still_reported() {
     assert_eq!(Kit::new().deleted("a", "u1", "9"), ["d u1@9", "t u1@9 n/a"]);
 }
@@ -290,8 +302,9 @@ fn the_rows_of_a_fold_count_as_known() {
 
 fn event(wire: Wire, rv: &str, position: &str, list: Option<bool>) -> Vec<String> {
     let list = list.map(|first| ListContext { rv: Rv::new("99"), first, reason: "expired" });
-    let seen = Seen { list: list.as_ref(), history_epoch: 0, wall_ms: 0, selected: false, suspect: false };
-    streamed(wire, object("a", "e1", rv), &Rv::new(position), seen).writes.iter().map(short).collect()
+    let (list, position) = (list.as_ref(), &Rv::new(position));
+    let seen = Seen { list, position, history_epoch: 0, wall_ms: 0, selected: false, suspect: false };
+    streamed(wire, object("a", "e1", rv), seen).writes.iter().map(short).collect()
 }
 
 #[test]

@@ -24,7 +24,7 @@
 //! | Sweep (deletes nobody reported) | done; the version of the first page is the position | Watch |
 //! | Watch | end of stream | Watch (at once after a healthy stream, else after backoff) |
 //! | | 410, in the stream or as status; 400 | List, within the budget for lists |
-//! | | an answer that never came, a version that goes back | Probe |
+//! | | a watch that broke or said nothing at all, a version that goes back | Probe |
 //! | | three times a line that cannot be read behind one version | Peek |
 //! | | no room in the lane for long, and much to digest | Pressed, until the lane is half empty; then the same again |
 //! | Peek (metadata of the next change) | one line: a stub in its place | Watch behind it |
@@ -45,8 +45,10 @@ mod asking;
 mod backoff;
 pub mod line;
 mod listing;
+mod pages;
 mod poison;
 mod report;
+mod sweep;
 #[cfg(test)]
 mod tests;
 mod types;
@@ -63,9 +65,10 @@ use asking::{Probing, Reviewing};
 use backoff::{Backoff, Budget};
 use bytes::BytesMut;
 use line::Status;
-use listing::{Listing, Sweep};
+use listing::Listing;
 use std::collections::HashSet;
 use std::time::Duration;
+use sweep::Sweep;
 use watching::{Poison, Watching};
 
 enum State {
@@ -420,8 +423,11 @@ impl WatchCore {
     }
 
     fn send(&mut self, verb: Verb) {
+        self.ask(verb, self.redactor.metadata_only());
+    }
+
+    fn ask(&mut self, verb: Verb, metadata_only: bool) {
         self.request += 1;
-        let metadata_only = self.redactor.metadata_only();
         self.actions.push(Action::Send(Request { id: self.request, verb, metadata_only }));
     }
 

@@ -47,10 +47,10 @@ impl WatchCore {
     ) -> Outcome {
         let Lent { capture, before, env, .. } = lent;
         let (history_epoch, wall_ms, selected) = (capture.history_epoch, env.wall_ms, self.config.selected);
-        let seen = Seen { list, history_epoch, wall_ms, selected, suspect };
+        let seen = Seen { list, position: &capture.position, history_epoch, wall_ms, selected, suspect };
         match self.kind().tracking() {
             Tracking::Table => capture.index.reported(self.kind(), wire, object, seen, before),
-            Tracking::Stream => index::streamed(wire, object, &capture.position, seen),
+            Tracking::Stream => index::streamed(wire, object, seen),
         }
     }
 

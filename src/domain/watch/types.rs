@@ -96,7 +96,8 @@ pub struct Request {
     pub id: u64,
     /// List or watch.
     pub verb: Verb,
-    /// As `PartialObjectMetadata`: nothing else may be shown of the kind, so nothing else is asked for.
+    /// As `PartialObjectMetadata`: nothing else may be shown of the kind, so nothing else is asked for; or what is there
+    /// cannot be read otherwise.
     pub metadata_only: bool,
 }
 
@@ -111,8 +112,6 @@ pub enum Verb {
         next: Option<String>,
         /// At least that version (`resourceVersionMatch=NotOlderThan`); `None` asks for the most recent.
         at_least: Option<Rv>,
-        /// As `PartialObjectMetadata`, whatever the kind's content: a page that cannot be read otherwise.
-        metadata_only: bool,
     },
     /// A watch that begins with everything there is (`sendInitialEvents`), at least of that version.
     WatchList {
@@ -127,9 +126,6 @@ pub enum Verb {
         rv: Rv,
         /// When the server shall end it.
         timeout_seconds: u32,
-        /// As `PartialObjectMetadata`, whatever the kind's content: what stands behind that version cannot be read
-        /// otherwise.
-        metadata_only: bool,
     },
     /// Whether the server knows that version: one object as metadata, not older than it.
     Probe {

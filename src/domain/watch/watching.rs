@@ -43,6 +43,8 @@ const POISON_PAUSE: Duration = Duration::from_millis(250);
 const ERROR_LINE: &[u8] = b"{\"type\":\"ERROR\"";
 /// After so many lists in a row that came to no end as a stream none is asked for as one any more.
 const UNFINISHED_MAX: u8 = 2;
+/// A watch that was ended in order before that was not really served.
+const SPOKEN: Duration = Duration::from_secs(5);
 /// How long a watch waits for the metadata of something that must be there.
 const PEEK_SECONDS: u32 = 10;
 
@@ -77,14 +79,14 @@ impl WatchCore {
     pub(super) fn watch(&mut self, capture: &Capture, env: Env) {
         let timeout_seconds = self.watch_seconds(env);
         self.state = State::Watching(Box::new(Watching::new(env)));
-        self.send(Verb::Watch { rv: capture.position.clone(), timeout_seconds, metadata_only: false });
+        self.send(Verb::Watch { rv: capture.position.clone(), timeout_seconds });
     }
 
     pub(super) fn peek(&mut self, capture: &Capture, env: Env) {
         let peek = self.poison.as_ref().map(|poison| poison.stub.clone());
         self.state = State::Watching(Box::new(Watching { peek, ..Watching::new(env) }));
         let rv = capture.position.clone();
-        self.send(Verb::Watch { rv, timeout_seconds: PEEK_SECONDS, metadata_only: true });
+        self.ask(Verb::Watch { rv, timeout_seconds: PEEK_SECONDS }, true);
     }
 
     /// The server answered a watch with a status that is not 200.
@@ -374,20 +376,21 @@ impl WatchCore {
             self.backoff.reset();
         }
         let events = w.events;
-        let then = self.again();
+        let mut then = self.again();
+        // A server that was away may come back with an older history, in which our version is to come: a watch from there is
+        // opened, and stays silent, without a bookmark, until it is ended in order. So one of which nothing was heard is as
+        // good a reason to ask as one that broke; where there are bookmarks, there is none in ordinary times.
+        if matches!(then, Then::Watch) && (ended.is_err() || events == 0 && lasted >= SPOKEN) {
+            then = Then::Probe;
+        }
         match ended {
-            // Servers end a watch at its timeout, and cut slow readers off: both are ordinary, the version is good.
-            Ok(()) if events > 0 || lasted >= Duration::from_secs(5) => {
+            // Servers end a watch at its timeout, and cut slow readers off: both are ordinary.
+            Ok(()) if events > 0 || lasted >= SPOKEN => {
                 let delay = Duration::from_secs_f64(env.chance.clamp(0.0, 1.0));
                 self.wait(delay, then, false, "the server ended the watch".into(), env);
             }
             Ok(()) => self.failed("the server ended the watch at once".into(), None, then, env),
-            Err(reason) => {
-                // A server that was away may come back with an older history, in which our version is to come: a watch from
-                // there is opened, and stays silent.
-                let then = if matches!(then, Then::Watch) { Then::Probe } else { then };
-                self.failed(reason, None, then, env);
-            }
+            Err(reason) => self.failed(reason, None, then, env),
         }
     }
 }

@@ -99,7 +99,7 @@ fn after_a_change_of_scope_or_redaction_everything_is_written_anew_and_what_is_m
     kit.tick();
     assert_eq!(kit.asked(), "list at least 10");
     kit.list("30", &[item("a", "u1", 5), item("c", "u3", 20)], "");
-    assert_eq!(kit.written(), ["r u1@5 relist", "c u3@20 relist", "d u2@6 descoped (30)", "t u2@6"]);
+    assert_eq!(kit.written(), ["r u1@5 relist (30)", "c u3@20 relist", "d u2@6 descoped (30)", "t u2@6"]);
     assert_eq!(
         (kit.gaps(), kit.capture.rebase.is_none(), kit.position()),
         (vec!["rebase 10..30".to_owned()], true, "30")
@@ -136,7 +136,7 @@ fn a_resync_lists_again_and_writes_the_suspects_anew() {
     assert_eq!(kit.asked(), "list at least 10");
     kit.list("10", &[item("a", "u1", 5), item("b", "u2", 6)], "");
     assert_eq!(kit.gaps(), ["audit 10..10"]);
-    assert_eq!(kit.written(), ["r u1@5 audit", "t @"], "a ghost lives in the log alone");
+    assert_eq!(kit.written(), ["r u1@5 audit (10)", "t @"], "a ghost lives in the log alone");
     kit.wait();
     expire(&mut kit);
     kit.list("30", &[item("a", "u1", 5), item("b", "u2", 6)], "");

@@ -56,6 +56,27 @@ fn where_a_watch_broke_a_probe_that_the_server_cannot_answer_keeps_nobody_from_w
 }
 
 #[test]
+fn a_watch_that_ended_in_order_without_a_word_may_have_waited_for_an_older_history() {
+    let mut kit = Kit::watching();
+    let end = |kit: &mut Kit| {
+        kit.pass(200);
+        kit.input(Input::End);
+        kit.wait();
+        kit.asked()
+    };
+    kit.stream(&bookmark(11));
+    assert_eq!(end(&mut kit), "watch 11", "whoever speaks knows the version");
+    kit.head(200);
+    assert_eq!(end(&mut kit), "probe 11");
+    for _ in 0..2 {
+        kit.answer(504, &too_large());
+        kit.wait();
+    }
+    kit.list("8", &[item("a", "u1", 5)], "");
+    assert_eq!((kit.capture.history_epoch, kit.position()), (1, "8"));
+}
+
+#[test]
 fn a_version_that_is_too_large_twice_and_an_older_list_are_a_new_history() {
     let mut kit = restarted();
     kit.answer(504, &too_large());
@@ -66,7 +87,7 @@ fn a_version_that_is_too_large_twice_and_an_older_list_are_a_new_history() {
     assert_eq!(kit.asked(), "list", "the newest there is");
     kit.list("8", &[item("a", "u1", 4), item("c", "u3", 7)], "");
     assert_eq!(kit.gaps(), ["history_rewound 10..8"]);
-    assert_eq!(kit.written(), ["r u1@4 relist", "c u3@7 relist", "d u2@6 inferred (8)", "t u2@6"]);
+    assert_eq!(kit.written(), ["r u1@4 relist (8)", "c u3@7 relist", "d u2@6 inferred (8)", "t u2@6"]);
     assert_eq!((kit.position(), kit.capture.history_epoch), ("8", 1));
     assert!(kit.notices.contains(&Notice::Rewound(1)));
     kit.wait();
@@ -114,7 +135,7 @@ fn two_lists_from_before_the_position_are_a_new_history_and_one_is_not() {
     assert_eq!((kit.capture.history_epoch, kit.position()), (1, "8"));
     assert_eq!(
         kit.written(),
-        ["r u1@5 relist", "d u2@6 inferred (8)", "t u2@6"],
+        ["r u1@5 relist (8)", "d u2@6 inferred (8)", "t u2@6"],
         "versions of another history compare to nothing"
     );
 }

@@ -19,6 +19,8 @@ struct Row {
     uid: String,
     rv: u64,
     list_rv: Option<u64>,
+    /// What readers drop repeats by.
+    id: String,
 }
 
 pub struct Log {
@@ -52,6 +54,7 @@ impl Row {
             headers: record.headers.iter().map(|(n, v)| ((*n).into(), Some(v.clone()))).collect(),
         };
         let number = |rv: &str| rv.parse().expect("a number");
+        let id = record.header("ce_id").unwrap_or_default().to_owned();
         match read_table(&record).expect("our own record") {
             Table::Change(e) => Self {
                 key,
@@ -59,6 +62,7 @@ impl Row {
                 uid: e.source.uid.clone(),
                 rv: number(&e.source.rv),
                 list_rv: e.source.list_rv.as_deref().map(number),
+                id,
             },
             Table::Tombstone { uid, rv, .. } => Self {
                 key,
@@ -66,6 +70,7 @@ impl Row {
                 uid: uid.expect("ours has one").to_owned(),
                 rv: number(rv.expect("ours has one").as_str()),
                 list_rv: None,
+                id: format!("{}:tombstone", uid.expect("ours has one")),
             },
             other => panic!("not written by a watcher: {other:?}"),
         }
@@ -84,8 +89,8 @@ impl Row {
         (at, self.uid.as_str().into(), Rv::new(&self.rv.to_string()))
     }
 
-    /// The deterministic id; of a tombstone uid and version.
-    fn id(&self) -> String {
+    /// What may stand in the log once: here nobody is wrongly taken for dead, so a uid dies once.
+    fn once(&self) -> String {
         match self.op {
             Some('d') => format!("{}:d", self.uid),
             Some(op) => format!("{}:{}:{op}", self.uid, self.rv),
@@ -187,15 +192,15 @@ impl Log {
 
     /// Per key the versions never go back, and with known outcomes nothing stands there twice.
     fn check_order(&self, strict: bool, faults: &mut BTreeSet<String>) {
-        let mut seen = BTreeSet::new();
+        let (mut once, mut seen) = (BTreeSet::new(), BTreeSet::new());
         let mut newest: BTreeMap<&str, u64> = BTreeMap::new();
         let mut owner: BTreeMap<&str, (&str, bool)> = BTreeMap::new();
         for row in self.rows() {
-            if !seen.insert(row.id()) {
-                if strict {
-                    faults.insert(format!("duplicate: {row:?}"));
-                }
-                // Readers drop repeats by their id.
+            if strict && !once.insert(row.once()) {
+                faults.insert(format!("duplicate: {row:?}"));
+            }
+            // Readers drop repeats by their id.
+            if !seen.insert(&row.id) {
                 continue;
             }
             let before = newest.insert(&row.key, row.rv).unwrap_or(0);
