@@ -36,7 +36,8 @@ pub fn run(report: &mut Report, scale: Scale) {
         Identity { cluster: CLUSTER.into(), cluster_uid: "uid".into(), log: "figures".into() },
     );
     let running = fold(&log, store(&log), before);
-    let (written, took_save) = timed(|| saved.save(&running, SAVED_MS).expect("there is room"));
+    let (written, took_save) = timed(|| saved.save(&running, SAVED_MS));
+    assert_eq!(written.trouble(), None, "there is room");
     let bounds = log.runtime.block_on(log.log.offsets(&log.topic)).expect("it answers");
     let started = store(&log);
     let (loaded, took_load) = timed(|| saved.load(&started, &pod(), &bounds, SAVED_MS));

@@ -5,7 +5,7 @@ use super::sweep::Doubt;
 use super::types::Rebasing;
 use super::watching::Watching;
 use super::{Capture, Commit, Env, Lent, ListMode, Notice, Response, State, Step, Then, Verb, WatchCore, poison};
-use crate::domain::index::{ListContext, Wire};
+use crate::domain::index::{ListContext, Name, Wire};
 use crate::domain::kind::Tracking;
 use crate::domain::redact::{self, DecodeError};
 use crate::domain::rv::Rv;
@@ -94,7 +94,7 @@ impl WatchCore {
             ..Listing::default()
         };
         let as_stream = self.config.list == ListMode::WatchList && !self.no_watch_list && !self.by_pages;
-        if as_stream && listing.doubt.is_none() && self.rewind_evidence == 0 {
+        if as_stream && listing.doubt.is_none() && self.rewind_evidence == 0 && self.suspects.is_empty() {
             return self.watch_list(Box::new(listing), env);
         }
         self.state = State::Listing(Box::new(listing));
@@ -141,7 +141,7 @@ impl WatchCore {
         // What was made text by force holds such characters where it is not to be trusted.
         let read = if raw.contains('\u{FFFD}') { Err(DecodeError::Json(0)) } else { self.redactor.redact(raw) };
         match read {
-            Ok(object) => match self.lie(object.get()) {
+            Ok(object) => match self.lie(object.get(), Some(&list.rv)) {
                 Some(what) => {
                     let uid = object.get().uid.clone();
                     self.lied_in_list(what, Some(uid), lent)
@@ -241,6 +241,16 @@ impl WatchCore {
             }
             self.rewind_evidence = 0;
         }
+        // An audit has proved that the log holds versions which the server had not come to. As long as it has not, nothing
+        // that it says of those can be told from old news: only in a new history.
+        let ahead = |rv: &Rv| {
+            let is_ahead = |at: &Name| {
+                capture.index.history_epoch(at) == Some(capture.history_epoch)
+                    && capture.index.live(at).is_some_and(|(_, known)| known > rv)
+            };
+            self.suspects.keys().any(is_ahead)
+        };
+        rewound |= rv.as_ref().is_some_and(ahead);
         let mut commit = Commit { begin_pass: true, probed: true, ..Commit::default() };
         let newer = rv.as_ref().is_none_or(|rv| rv > position);
         let has_suspects = !self.suspects.is_empty();

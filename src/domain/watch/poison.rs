@@ -100,6 +100,9 @@ impl WatchCore {
         lent: Lent<'_>,
     ) -> Step {
         let out_of_scope = self.scope.as_deref().is_some_and(|ns| ns != who.namespace);
+        if who.is_whole() && who.rv > list.rv {
+            return self.lied_in_list("version_ahead_of_list", Some(who.uid.as_str().into()), lent);
+        }
         if who.is_whole() && !out_of_scope {
             let object = redact::stub(self.kind(), &who.borrowed(), Stub { reason, bytes });
             if let State::Listing(l) = &mut self.state

@@ -5,13 +5,18 @@ use super::listing::Listing;
 use super::types::Rebasing;
 use super::watching::Watching;
 use super::{Action, Commit, Lent, Notice, State, Step, Then, WatchCore};
-use crate::domain::envelope::Observed;
-use crate::domain::index::{ListContext, Loss};
+use crate::domain::audit::Version;
+use crate::domain::envelope::{Change, Inference, Observed, Op};
+use crate::domain::index::{ListContext, Loss, Name, Write};
 use crate::domain::kind::Tracking;
+use crate::domain::redact::{self, Identity};
 use crate::domain::rv::Rv;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// Who lives in the log alone, and in which version.
+type Ghost = (Name, Version);
 
 /// What a first list missed, and its version.
 pub(super) struct Doubt {
@@ -64,7 +69,8 @@ impl WatchCore {
             }
         }
         let observed = match () {
-            () if capture.rebase.is_some() => Observed::Descoped,
+            // With another redaction alone the scope is the same, and what is missing is gone.
+            () if capture.rebase.as_ref().is_some_and(|rebase| rebase.reason == "selector") => Observed::Descoped,
             () if self.config.selected => Observed::Selector,
             () => Observed::Inferred,
         };
@@ -94,17 +100,21 @@ impl WatchCore {
             return Step::Commit(self.commit(writes, notes, None, writer, env));
         }
         let mut commit = Commit { position: Some(sweep.position.clone()), ..Commit::default() };
+        let list = sweep.list.clone();
         if capture.rebase.is_some() {
             commit.rebase = Rebasing::Done;
         }
         if std::mem::take(&mut sweep.covers_suspects) {
             // Whom the list did not show and nobody knew to live: only the log thinks that it does.
-            for at in self.suspects.drain().filter(|at| capture.index.live(at).is_none()) {
-                let none = Rv::default();
-                let epoch = capture.history_epoch;
-                commit.records.push(writer.tombstone(&at.namespace, &at.name, "", &none, epoch, env.wall_ms));
-            }
+            let suspects = std::mem::take(&mut self.suspects).into_iter();
+            let ghosts: Vec<Ghost> = suspects
+                .filter_map(|(at, version)| Some((at, version?)))
+                .filter(|(at, _)| capture.index.live(at).is_none())
+                .collect();
+            let writes = ghosts.iter().flat_map(|ghost| self.lay(ghost, &list, lent)).collect();
+            commit.records = self.commit(writes, Vec::new(), None, writer, env).records;
         }
+        let State::Sweeping(sweep) = &mut self.state else { return Step::Idle };
         let (partial, stream) = (sweep.partial, sweep.stream.take());
         self.state = match stream {
             Some(stream) => {
@@ -125,5 +135,24 @@ impl WatchCore {
             self.park.reset();
         }
         Step::Commit(commit)
+    }
+
+    /// The end of what neither the list shows nor the index knows: only the log says that it lives.
+    fn lay(&self, (at, Version { uid, rv }): &Ghost, list: &ListContext, lent: Lent<'_>) -> [Write; 2] {
+        let Lent { capture, before, env, .. } = lent;
+        let identity = Identity { namespace: &at.namespace, name: &at.name, uid, rv };
+        let history_epoch = capture.history_epoch;
+        let delete = Change {
+            op: Op::Delete,
+            observed: Observed::Audit,
+            snapshot: false,
+            list_rv: Some(list.rv.clone()),
+            inference: Some(Inference { reason: list.reason, window: (None, env.wall_ms) }),
+            history_epoch,
+            before: None,
+            object: redact::last_known(self.kind(), &identity, before.before(at, uid, rv)),
+        };
+        let (namespace, name) = (at.namespace.clone(), at.name.clone());
+        [Write::Change(delete), Write::Tombstone { namespace, name, uid: uid.clone(), rv: rv.clone(), history_epoch }]
     }
 }

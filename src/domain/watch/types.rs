@@ -210,8 +210,10 @@ pub struct Capture {
     pub from_checkpoint: bool,
     /// The log holds records of the kind, and there is no position to go on from: what happened since is not known.
     pub no_checkpoint: bool,
-    /// The next list writes everything anew, and what it misses has left the scope.
+    /// The next list writes everything anew; what it misses may have left the scope, if that is another one.
     pub rebase: Option<Rebase>,
+    /// The kind is not served any more, and a gap says that its end was not seen.
+    pub end_declared: bool,
 }
 
 /// What one report amounts to.
@@ -246,7 +248,7 @@ impl Commit {
     pub fn point(&self, capture: &Capture) -> Option<Point> {
         match (self.history_epoch, &self.position) {
             (Some(history_epoch), rv) => Some(Point { history_epoch, rv: rv.clone().unwrap_or_default() }),
-            (None, Some(rv)) if *rv > capture.position => {
+            (None, Some(rv)) if *rv > capture.position || self.rebase == Rebasing::Done => {
                 Some(Point { history_epoch: capture.history_epoch, rv: rv.clone() })
             }
             _ => None,
@@ -281,6 +283,7 @@ impl Capture {
         if let Some(position) = commit.position {
             self.synced = true;
             self.no_checkpoint = false;
+            self.end_declared = false;
             if position > self.position {
                 self.index.bury(&position);
                 self.position = position;

@@ -195,12 +195,12 @@ impl WatchCore {
             let list = ListContext { rv: l.at_least().max(rv), ..l.context() };
             let shown = if wire == Wire::Deleted { Wire::Deleted } else { Wire::Listed };
             let at = (shown == Wire::Listed).then_some(&list);
-            return match self.lie(object.get()) {
+            return match self.lie(object.get(), None) {
                 Some(what) => self.lied(what, lent),
                 None => Step::Commit(self.report(shown, object, at, lent, None)),
             };
         }
-        if let Some(what) = self.lie(object.get()) {
+        if let Some(what) = self.lie(object.get(), None) {
             return self.lied(what, lent);
         }
         let position = &lent.capture.position;
@@ -281,6 +281,10 @@ impl WatchCore {
     fn lied(&mut self, what: &'static str, lent: Lent<'_>) -> Step {
         self.notices.push(Notice::Lie(what));
         let State::Watching(w) = &mut self.state else { return Step::Idle };
+        if let Some(l) = &mut w.initial {
+            // It may have been one of ours: nothing is concluded from what such a list misses.
+            l.partial = true;
+        }
         if std::mem::replace(&mut w.lied, true) {
             return Step::Again;
         }
