@@ -3,7 +3,7 @@
 //! lists again and writes it anew: this actor never publishes.
 
 use super::rt::{self, Context, Worker};
-use crate::domain::audit::{self, Counts, Difference, Side, Version};
+use crate::domain::audit::{self, Counts, Difference, Side, Suspect, Version};
 use crate::domain::index::Name;
 use crate::domain::kind::Tracking;
 use crate::domain::target::Target;
@@ -26,7 +26,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
 
 /// Has the watcher of a target list again and write these objects anew.
-pub type Resync = Box<dyn Fn(&Target, Vec<(Name, Option<Version>)>) + Send + Sync>;
+pub type Resync = Box<dyn Fn(&Target, Vec<(Name, Suspect)>) + Send + Sync>;
 
 /// What the wiring lends.
 pub struct Lent {
@@ -173,14 +173,8 @@ async fn in_full(lent: &Lent, row: &WatcherRow) -> Duration {
         tracing::error!(watcher = row.target.id(), namespace = %at.namespace, name = %at.name, what, "the log differs from the API server");
     }
     tracing::warn!(watcher = row.target.id(), differences = found.len(), "the audit has them written anew");
-    (lent.resync)(&row.target, found.into_iter().map(ghost).collect());
+    (lent.resync)(&row.target, found.into_iter().map(Difference::suspect).collect());
     listing
-}
-
-/// A suspect: with the version that the log holds where that is all there is of it.
-fn ghost(difference: Difference) -> (Name, Option<Version>) {
-    let Difference { at, what, log, .. } = difference;
-    (at, log.filter(|_| what == audit::What::Ghost))
 }
 
 /// One look: how many objects are listed, and what differs.

@@ -87,6 +87,29 @@ pub fn differences(list: &Rv, server: &Side, log: &Side) -> Vec<Difference> {
     found
 }
 
+/// What is to become of an object on which the two sides disagree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Suspect {
+    /// Written anew, as the next list shows it.
+    Anew,
+    /// It lives in the log alone, in this version: its end is written.
+    Ghost(Version),
+    /// The log holds a version that the server's history never had: its history is another one.
+    Future,
+}
+
+impl Difference {
+    /// Of whom something is to be written, and what.
+    pub fn suspect(self) -> (Name, Suspect) {
+        let suspect = match (self.what, self.log) {
+            (What::Newer, _) => Suspect::Future,
+            (What::Ghost, Some(log)) => Suspect::Ghost(log),
+            _ => Suspect::Anew,
+        };
+        (self.at, suspect)
+    }
+}
+
 /// What stood in the log before the list of version `list` was asked for, at a version that the list had not come to: the
 /// server told a version that never was, or its history was rewound. Asked for without a version, a list is as new as
 /// anything that was reported before it; so one look proves it.

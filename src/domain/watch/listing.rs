@@ -5,6 +5,7 @@ use super::sweep::Doubt;
 use super::types::Rebasing;
 use super::watching::Watching;
 use super::{Capture, Commit, Env, Lent, ListMode, Notice, Response, State, Step, Then, Verb, WatchCore, poison};
+use crate::domain::audit::Suspect;
 use crate::domain::index::{ListContext, Name, Wire};
 use crate::domain::kind::Tracking;
 use crate::domain::redact::{self, DecodeError};
@@ -241,16 +242,16 @@ impl WatchCore {
             }
             self.rewind_evidence = 0;
         }
-        // An audit has proved that the log holds versions which the server had not come to. As long as it has not, nothing
-        // that it says of those can be told from old news: only in a new history.
-        let ahead = |rv: &Rv| {
+        // An audit has proved that the log holds versions which the server's history never had, or has not come to. What it
+        // says of those cannot be told from old news: only in a new history.
+        let is_other = |rv: &Rv| {
             let is_ahead = |at: &Name| {
                 capture.index.history_epoch(at) == Some(capture.history_epoch)
                     && capture.index.live(at).is_some_and(|(_, known)| known > rv)
             };
-            self.suspects.keys().any(is_ahead)
+            self.suspects.iter().any(|(at, suspect)| *suspect == Suspect::Future || is_ahead(at))
         };
-        rewound |= rv.as_ref().is_some_and(ahead);
+        rewound |= !is_confirm && rv.as_ref().is_some_and(is_other);
         let mut commit = Commit { begin_pass: true, probed: true, ..Commit::default() };
         let newer = rv.as_ref().is_none_or(|rv| rv > position);
         let has_suspects = !self.suspects.is_empty();

@@ -19,7 +19,7 @@
 //! | | 410 while paging | once with the server's own token (the later pages are newer), else the first page |
 //! | | one stream is refused, breaks or never ends | the same list in pages; after two in a row, always |
 //! | | its version is older than the position | List the newest: still older? then a new history epoch |
-//! | | an audit proved that the log is ahead of the server, and so it is of this list | a new history epoch |
+//! | | an audit proved that the log holds what the server's history never had | a new history epoch |
 //! | | more than half of the kind is missing | List once more, then Review: only if both agree, Sweep |
 //! | | last page digested | Sweep |
 //! | Sweep (deletes nobody reported) | done; the version of the first page is the position | Watch |
@@ -57,7 +57,7 @@ mod watching;
 
 pub use types::{Action, Capture, Commit, Config, Env, Input, ListMode, Notice, Phase, Point, Rebase, Request, Verb};
 
-use super::audit::Version;
+use super::audit::Suspect;
 use super::envelope::Writer;
 use super::index::{Before, Name};
 use super::kind::Kind;
@@ -141,7 +141,7 @@ pub struct WatchCore {
     trouble: Option<String>,
     /// A list that is asked for, and what it is to write anew.
     resync: Option<&'static str>,
-    suspects: HashMap<Name, Option<Version>>,
+    suspects: HashMap<Name, Suspect>,
     /// A later list, because the last one could not be believed or read in full.
     again_at: Option<(Duration, &'static str)>,
     /// Lists and probes in a row that speak for a rewound history.
@@ -305,8 +305,8 @@ impl WatchCore {
     }
 
     /// Lists again at the next turn, whatever goes on, and writes these objects anew even where the index holds their
-    /// version: the log does not say what it should. Beside what lives in the log alone the version that stands there.
-    pub fn resync(&mut self, reason: &'static str, suspects: Vec<(Name, Option<Version>)>) {
+    /// version: the log does not say what it should.
+    pub fn resync(&mut self, reason: &'static str, suspects: Vec<(Name, Suspect)>) {
         self.resync = Some(reason);
         self.suspects.extend(suspects);
     }

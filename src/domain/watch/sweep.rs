@@ -5,7 +5,7 @@ use super::listing::Listing;
 use super::types::Rebasing;
 use super::watching::Watching;
 use super::{Action, Commit, Lent, Notice, State, Step, Then, WatchCore};
-use crate::domain::audit::Version;
+use crate::domain::audit::{Suspect, Version};
 use crate::domain::envelope::{Change, Inference, Observed, Op};
 use crate::domain::index::{ListContext, Loss, Name, Write};
 use crate::domain::kind::Tracking;
@@ -108,8 +108,10 @@ impl WatchCore {
             // Whom the list did not show and nobody knew to live: only the log thinks that it does.
             let suspects = std::mem::take(&mut self.suspects).into_iter();
             let ghosts: Vec<Ghost> = suspects
-                .filter_map(|(at, version)| Some((at, version?)))
-                .filter(|(at, _)| capture.index.live(at).is_none())
+                .filter_map(|(at, suspect)| match suspect {
+                    Suspect::Ghost(version) if capture.index.live(&at).is_none() => Some((at, version)),
+                    _ => None,
+                })
                 .collect();
             let writes = ghosts.iter().flat_map(|ghost| self.lay(ghost, &list, lent)).collect();
             commit.records = self.commit(writes, Vec::new(), None, writer, env).records;

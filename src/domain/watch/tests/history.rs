@@ -71,7 +71,7 @@ fn what_an_audit_proves_to_be_ahead_of_the_server_is_written_anew_in_a_new_histo
     kit.list("10", &[item("a", "u1", 5), item("b", "u2", 6)], "");
     assert_eq!(kit.written(), ["r u2@6 relist snapshot"], "one list proves nothing");
     kit.wait();
-    kit.core.resync("audit", vec![(Name { namespace: "n".into(), name: "a".into() }, None)]);
+    kit.core.resync("audit", vec![(Name { namespace: "n".into(), name: "a".into() }, Suspect::Anew)]);
     kit.tick();
     kit.wait();
     kit.list("20", &[item("a", "u1", 5), item("b", "u2", 6)], "");
@@ -80,6 +80,18 @@ fn what_an_audit_proves_to_be_ahead_of_the_server_is_written_anew_in_a_new_histo
         (kit.written().as_slice(), kit.capture.history_epoch),
         (&["r u1@5 relist (20)".to_owned(), "r u2@6 relist (20)".to_owned()][..], 1)
     );
+}
+
+#[test]
+fn a_restored_history_that_has_overtaken_us_is_a_new_one_as_soon_as_an_audit_shows_it() {
+    let mut kit = Kit::watching();
+    kit.core.resync("audit", vec![(Name { namespace: "n".into(), name: "a".into() }, Suspect::Future)]);
+    kit.tick();
+    kit.wait();
+    kit.list("40", &[item("a", "u1", 3), item("b", "u2", 6)], "");
+    assert_eq!(kit.gaps(), ["history_rewound 10..40"]);
+    assert_eq!(kit.written(), ["r u1@3 relist (40)", "r u2@6 relist (40)"]);
+    assert_eq!((kit.position(), kit.capture.history_epoch), ("40", 1));
 }
 
 #[test]
