@@ -176,11 +176,14 @@ impl Watchers {
 
     fn wire_kind(&self, kind: &Kind, folded: &watch::Receiver<bool>, frame_budget: usize) -> Vec<Wired> {
         let targets = self.settings.watch.targets_of(kind);
+        // In another scope it has other watchers: what those of before knew is not gone on with, should they come back.
+        lock(&self.lent).retain(|id, lent| lent.target.kind != *kind || targets.iter().any(|t| t.id() == *id));
         let siblings = Arc::new(Siblings::new(targets.clone()));
         targets.iter().map(|target| self.wire(target, folded.clone(), &siblings, frame_budget)).collect()
     }
 
-    /// One watcher. One that was there before goes on with what it had: index, position, lane.
+    /// One watcher. One that was there before goes on with what it had: index, position, lane; of a kind that was defined
+    /// anew, as another, no position.
     fn wire(
         &self,
         target: &Target,
@@ -190,7 +193,7 @@ impl Watchers {
     ) -> Wired {
         let id = target.id();
         let before = lock(&self.lent).get(&id).cloned();
-        let same = before.clone().filter(|lent| lent.target.kind.version() == target.kind.version());
+        let same = before.clone().filter(|lent| lent.target.kind.is_identical(&target.kind));
         let lent = same.unwrap_or_else(|| {
             let lent = Arc::new(self.lend(target, folded, siblings, frame_budget, before.as_deref()));
             lock(&self.lent).insert(id.clone(), lent.clone());
@@ -220,7 +223,13 @@ impl Watchers {
     ) -> watcher::Lent {
         let (settings, kind, id) = (&self.settings, target.kind.clone(), target.id());
         let topic = self.named(&kind.topic());
-        let resume = self.memory.checkpoints.get(&id);
+        let is_another = before.is_some_and(|before| !before.target.kind.may_be_one_definition(&kind));
+        let mut capture = before.and_then(|before| lock(&before.capture).take());
+        if let Some(capture) = capture.as_mut().filter(|capture| is_another && !capture.position.is_empty()) {
+            // No watch leads from the objects of the one definition to those of the other: a list does, behind a gap.
+            (capture.position, capture.no_checkpoint) = (Rv::default(), true);
+        }
+        let resume = self.memory.checkpoints.get(&id).filter(|_| !is_another);
         let resume_from = resume.map_or_else(Point::default, |c| Point {
             history_epoch: c.history_epoch,
             rv: Rv::new(c.rv.as_deref().unwrap_or_default()),
@@ -251,7 +260,7 @@ impl Watchers {
         let redaction = (kind, self.policy.clone());
         watcher::Lent {
             target: target.clone(),
-            capture: Mutex::new(before.and_then(|before| lock(&before.capture).take())),
+            capture: Mutex::new(capture),
             overlay: Mutex::new(Overlay::new(limits(settings, 1).bytes / 2)),
             row: WatcherRow::new(target.clone(), lane.clone()),
             lane,
@@ -373,6 +382,7 @@ impl Watchers {
     /// Ends the watchers of a kind, once what they have to write is in the log.
     pub(super) async fn stop(&self, kind: &Kind, is_gone: bool) -> Result<(), String> {
         let Some(supervisor) = self.supervisor.get() else { return Ok(()) };
+        let what = if is_gone { "the API server does not serve it any more" } else { "it is served as another now" };
         let of_kind = |(id, (addr, lent)): (&String, &Running)| {
             (lent.target.kind == *kind).then(|| (id.clone(), addr.clone(), lent.clone()))
         };
@@ -381,7 +391,7 @@ impl Watchers {
             let mut folded = lent.folded.clone();
             let is_folded = async { folded.wait_for(|folded| *folded).await.is_ok() };
             if !tokio::time::timeout(LAST_RECORDS, is_folded).await.unwrap_or(false) {
-                return Err("the API server does not serve it any more; its topic is still being read".into());
+                return Err(format!("{what}; its topic is still being read"));
             }
             loop {
                 let going = addr.send(LetGo { is_gone }).await;
@@ -393,9 +403,7 @@ impl Watchers {
                 // What nobody hands over is never acked, and would hold its part of the lanes' budget for ever.
                 let waiting = pump::drained(lent.lane.clone(), tokio::time::Instant::now() + LAST_RECORDS).await.left;
                 if waiting > 0 {
-                    return Err(format!(
-                        "the API server does not serve it any more; its last {waiting} records wait for the log"
-                    ));
+                    return Err(format!("{what}; its last {waiting} records wait for the log"));
                 }
                 if going.left == 0 {
                     break;
