@@ -38,6 +38,8 @@ pub trait Keeper: Send + Sync + 'static {
     fn is_unknown<'a>(&'a self, kind: &'a Kind) -> BoxFuture<'a, bool>;
     /// Gives kinds their topics, tables and watchers. Those that it failed for, with the reason; the others are watched.
     fn start(&self, kinds: Vec<Kind>) -> BoxFuture<'_, Vec<(Kind, String)>>;
+    /// Says that these kinds are served: a watcher that waits because its kind was not goes on.
+    fn served(&self, kinds: &[Kind]);
     /// Ends the watchers of a kind once all that they reported is in the log; topic and table stay. `is_gone`: what is
     /// known of its objects is deleted. The error says what it still waits for.
     fn stop<'a>(&'a self, kind: &'a Kind, is_gone: bool) -> BoxFuture<'a, Result<(), String>>;
@@ -197,6 +199,7 @@ async fn look(lent: &Lent) -> Result<Duration, String> {
             Err(why) => parked.push(park(kind, why)),
         }
     }
+    lent.keeper.served(&found.kinds);
     // What has just been stopped begins again by this very look: nobody watches it until then.
     let New { start, beyond } = roster.new_of(&found.kinds, lent.most);
     if !start.is_empty() {

@@ -40,6 +40,7 @@ use crate::settings::{Scope, Settings, WATCHES_A_KIND};
 use crate::store::Store;
 use actix::prelude::Addr;
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, Semaphore, watch};
@@ -377,6 +378,15 @@ impl Watchers {
             }
         }
         failed
+    }
+
+    /// Wakes the watchers of these kinds that wait for them to be served.
+    pub(super) fn served(&self, kinds: &[Kind]) {
+        for (addr, lent) in lock(&self.running).values() {
+            if lent.row.parked.load(Ordering::Acquire) && kinds.contains(&lent.target.kind) {
+                rt::tell(addr, watcher::Served);
+            }
+        }
     }
 
     /// Ends the watchers of a kind, once what they have to write is in the log.

@@ -5,6 +5,7 @@ use super::kit::{Parts, Product, Trial, Where::*, eventually};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::process::Command;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 pub const TRIALS: &[Trial] = &[
@@ -13,6 +14,7 @@ pub const TRIALS: &[Trial] = &[
     ("a_kind_that_is_named_and_not_served_is_parked_and_watched_once_it_is", Both, named_and_not_served),
     ("a_kind_that_goes_while_the_process_is_down_is_deleted_in_the_log", Both, goes_while_down),
     ("a_kind_that_is_defined_anew_as_another_is_watched_as_what_it_is_now", Both, defined_anew),
+    ("a_kind_that_is_back_before_it_was_missed_twice_is_watched_again_within_ten_seconds", Both, back_at_once),
 ];
 
 const PROMISED: Duration = Duration::from_secs(10);
@@ -295,4 +297,25 @@ fn defined_anew(parts: &Parts) {
     }
     let verdict = verify(parts, &product, &sets);
     assert_eq!(verdict["equal"], true, "{verdict}");
+}
+
+fn back_at_once(parts: &Parts) {
+    let (plural, group) = ("returners", "once.test");
+    let kind = id(plural, group);
+    let set = format!("watch.\"{kind}\".policy=\"full\"");
+    define(parts, plural, group);
+    create(parts, plural, group, "default", "a");
+    let product = parts.product("once", &[&set]);
+    eventually("it is there", || (names(&product, &kind) == ["a"]).then_some(()));
+    undefine(parts, plural, group);
+    eventually("its watch is refused, or its watcher gone", || {
+        let rows = product.running.board().watchers();
+        rows.iter().all(|row| row.target.kind.id() != kind || row.parked.load(Ordering::Acquire)).then_some(())
+    });
+    define(parts, plural, group);
+    create(parts, plural, group, "default", "b");
+    let since = now();
+    eventually("it is watched again", || (names(&product, &kind) == ["b"]).then_some(()));
+    println!("a kind that was parked and is back: watched again after {:.1?}", since.elapsed());
+    assert!(since.elapsed() < PROMISED, "{:?}", since.elapsed());
 }
