@@ -183,6 +183,53 @@ fn check_prints_one_line_a_check_and_ends_with_10_when_one_failed() {
 }
 
 #[test]
+fn check_reads_the_key_file_that_run_reads_and_says_what_run_says() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = |name: &str, bytes: &[u8]| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, bytes).expect("written");
+        path.display().to_string()
+    };
+    let pipe = dir.path().join("pipe").display().to_string();
+    assert!(Command::new("mkfifo").arg(&pipe).status().expect("mkfifo is there").success());
+    for (path, said) in [
+        ("/nonexistent/key".to_owned(), "cannot read this file: No such file"),
+        (dir.path().display().to_string(), "cannot read this file: it is no regular file"),
+        ("/dev/zero".to_owned(), "cannot read this file: it is no regular file"),
+        (pipe, "cannot read this file: it is no regular file"),
+        (file("long", &[b'a'; 70_000]), "cannot read this file: it has more than 65536 bytes"),
+        (file("short", b"short"), "the key has 5 bytes, expected at least 32"),
+    ] {
+        let key = format!("redaction.hmac_key_file={path:?}");
+        let told = ["check", "run"].map(|name| {
+            let run = run(&[&[name, "--set", &key][..], &SOUND, &ANY_PORTS].concat());
+            assert_eq!((run.code, run.out.as_str()), (Some(78), ""), "{name} {path}: {}", run.err);
+            run.err
+        });
+        assert_eq!(told[0], told[1]);
+        says(&told[0], &[&format!("error: redaction.hmac_key_file = {path:?}: {said}")]);
+    }
+    // Each waits for the broker: side by side.
+    thread::scope(|scope| {
+        for (mode, line) in [
+            (0o600, "✓ redaction key: its id is "),
+            (0o640, "can be read by its group: chmod 600 it"),
+            (0o604, "can be read by everybody: chmod 600 it"),
+        ] {
+            let key = file(&format!("{mode:o}"), "ab".repeat(32).as_bytes());
+            std::fs::set_permissions(&key, std::fs::Permissions::from_mode(mode)).expect("ours");
+            scope.spawn(move || {
+                let set = format!("redaction.hmac_key_file={key:?}");
+                let table = run(&[&["check", "--set", &set][..], &SOUND].concat());
+                assert_eq!(table.code, Some(10), "the broker is away: {}", table.err);
+                says(&table.out, &[line]);
+            });
+        }
+    });
+}
+
+#[test]
 fn a_log_that_does_not_answer_is_a_sentence_with_the_setting() {
     // Each waits for the broker as long as the engine does: side by side.
     thread::scope(|scope| {

@@ -10,7 +10,7 @@ use agent_events::log::{Log as _, Producer, SendError, Start};
 use bytes::Bytes;
 use std::fs::File;
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -32,7 +32,7 @@ pub fn run(report: &mut Report, scale: Scale) {
         let count = scale.log_records * if bytes > 2048 { 1 } else { 4 } / 4;
         for _ in 0..scale.log_rounds {
             plain.push(append_plainly(bytes, count));
-            ours.push(append(bytes, count));
+            ours.push(append_measured(bytes, count));
         }
         let (ours, plain) = (middle(&mut ours), middle(&mut plain));
         let per_second = |took: Duration| count as f64 / took.as_secs_f64();
@@ -73,10 +73,7 @@ pub struct Ours {
 impl Ours {
     pub fn open(config: &[(&str, &str)]) -> Self {
         let dir = directory();
-        let (queue_bytes, max_record_bytes) = (32 << 20, 10 << 20);
-        let path = dir.path().join("log");
-        let log = EmbeddedLog::open(EmbeddedConfig { dir: path, sync: Sync::Disk, queue_bytes, max_record_bytes })
-            .expect("an empty directory");
+        let log = EmbeddedLog::open(self::config(dir.path().join("log"))).expect("an empty directory");
         log.leave_untended();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let config = config.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
@@ -90,17 +87,9 @@ impl Ours {
         self.dir.path()
     }
 
-    /// Sends all, as fast as the queue takes them, and waits for the last ack.
+    /// See [`append`].
     pub fn append(&self, records: impl Iterator<Item = OutRecord>) {
-        let producer = self.log.producer().expect("it can be written to");
-        let acked = Arc::new(Acked::default());
-        let mut sent = 0;
-        for record in records {
-            send(&*producer, record, AckToken::new(acked.clone(), sent, 0));
-            sent += 1;
-        }
-        assert!(producer.flush(Duration::from_secs(300)), "everything is settled");
-        assert_eq!(acked.0.load(Ordering::Relaxed), sent, "and acked");
+        append(&self.log, records);
     }
 
     fn record(&self, n: u64, key: u64, value: Bytes) -> OutRecord {
@@ -117,13 +106,32 @@ impl Ours {
     }
 }
 
+/// The defaults of the product, in that directory.
+pub fn config(dir: PathBuf) -> EmbeddedConfig {
+    EmbeddedConfig { dir, sync: Sync::Disk, queue_bytes: 32 << 20, max_record_bytes: 10 << 20 }
+}
+
+/// Sends all, as fast as the queue takes them, and waits for the last ack.
+pub fn append(log: &EmbeddedLog, records: impl Iterator<Item = OutRecord>) {
+    let producer = log.producer().expect("it can be written to");
+    let acked = Arc::new(Acked::default());
+    let mut sent = 0;
+    for record in records {
+        send(&*producer, record, AckToken::new(acked.clone(), sent, 0));
+        sent += 1;
+    }
+    assert!(producer.flush(Duration::from_secs(300)), "everything is settled");
+    assert_eq!(acked.0.load(Ordering::Relaxed), sent, "and acked");
+}
+
 fn send(producer: &dyn Producer, mut record: OutRecord, mut token: AckToken) {
     loop {
         match producer.send(record, token) {
             Ok(()) => return,
             Err((SendError::QueueFull, r, t)) => {
                 (record, token) = (r, t);
-                std::thread::yield_now();
+                // Not a spin: on two cores it would take one of them from the writer.
+                std::thread::park_timeout(Duration::from_micros(100));
             }
             Err((error, ..)) => panic!("a record was not taken: {error:?}"),
         }
@@ -145,7 +153,7 @@ fn value(n: u64, bytes: usize) -> Bytes {
     Bytes::from(json)
 }
 
-fn append(bytes: usize, count: u64) -> Duration {
+fn append_measured(bytes: usize, count: u64) -> Duration {
     let ours = Ours::open(&[("retention.ms", "-1")]);
     let values: Vec<Bytes> = (0..100).map(|n| value(n, bytes)).collect();
     let before = cpu::wall();

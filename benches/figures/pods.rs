@@ -325,23 +325,37 @@ fn status(r: &mut Replica, app: &App, revision: u64) -> Value {
         "startTime": r.created})
 }
 
-/// Pod `index` as a person or controller posts it into `namespace`. The API server adds uid, version and `managedFields`;
-/// what would be status stands in annotations, so that the stored object has its 9 KB.
+/// Pod `index` as a controller posts it into `namespace`. The API server adds uid, version and `managedFields`.
 pub fn posted(index: u64, namespace: &str) -> String {
     let app = app(index / REPLICAS);
     let mut r = replica(index, &app);
     let mut annotations = app.annotations.clone();
-    for report in ["first", "last"] {
-        annotations[format!("bench.example/{report}-status")] = status(&mut r, &app, 0).to_string().into();
-    }
+    annotations["cni.projectcalico.org/containerID"] = r.chance.hex(64).into();
+    annotations["cni.projectcalico.org/podIP"] = format!("{}/32", r.ip).into();
+    let owner = json!([{"apiVersion": "apps/v1", "blockOwnerDeletion": true, "controller": true, "kind": "ReplicaSet",
+        "name": app.replica_set, "uid": r.owner_uid}]);
     let mut spec = app.spec.clone();
+    spec["nodeName"] = r.node.as_str().into();
     // What admission fills in itself.
     for member in ["priority", "preemptionPolicy"] {
         spec.as_object_mut().map(|spec| spec.remove(member));
     }
     json!({"apiVersion": "v1", "kind": "Pod", "spec": spec, "metadata": {"name": r.name, "namespace": namespace,
-        "labels": app.labels, "annotations": annotations}})
+        "generateName": format!("{}-", app.replica_set), "labels": app.labels, "annotations": annotations,
+        "ownerReferences": owner}})
     .to_string()
+}
+
+/// The name of pod `index`, and the first report of its kubelet about it, as a merge patch of its status.
+pub fn reported(index: u64) -> (String, String) {
+    let app = app(index / REPLICAS);
+    let mut r = replica(index, &app);
+    let mut status = status(&mut r, &app, 0);
+    // The API server has decided these itself.
+    for member in ["qosClass", "observedGeneration"] {
+        status.as_object_mut().map(|status| status.remove(member));
+    }
+    (r.name, json!({ "status": status }).to_string())
 }
 
 /// Event `index` about pod `index`, as the API server sends it at version `rv`.

@@ -26,7 +26,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
 
 /// Has the watcher of a target list again and write these objects anew.
-pub type Resync = Box<dyn Fn(&Target, Vec<Name>) + Send + Sync>;
+pub type Resync = Box<dyn Fn(&Target, Vec<(Name, Option<Version>)>) + Send + Sync>;
 
 /// What the wiring lends.
 pub struct Lent {
@@ -173,14 +173,21 @@ async fn in_full(lent: &Lent, row: &WatcherRow) -> Duration {
         tracing::error!(watcher = row.target.id(), namespace = %at.namespace, name = %at.name, what, "the log differs from the API server");
     }
     tracing::warn!(watcher = row.target.id(), differences = found.len(), "the audit has them written anew");
-    (lent.resync)(&row.target, found.into_iter().map(|d| d.at).collect());
+    (lent.resync)(&row.target, found.into_iter().map(ghost).collect());
     listing
+}
+
+/// A suspect: with the version that the log holds where that is all there is of it.
+fn ghost(difference: Difference) -> (Name, Option<Version>) {
+    let Difference { at, what, log, .. } = difference;
+    (at, log.filter(|_| what == audit::What::Ghost))
 }
 
 /// One look: how many objects are listed, and what differs.
 async fn look(lent: &Lent, row: &WatcherRow, listing: &mut Duration) -> Result<(usize, Vec<Difference>), &'static str> {
     let durable = || row.lane.watermark().map(|point| point.rv);
     let before = durable();
+    let earlier = folded(lent, &row.target);
     let Listed { rv, side, .. } = {
         let _one_of_two = lent.snapshots.acquire().await.map_err(|_| "failed")?;
         let began = Instant::now();
@@ -210,7 +217,9 @@ async fn look(lent: &Lent, row: &WatcherRow, listing: &mut Duration) -> Result<(
         Ok(false) => Err("failed"),
         Ok(true) => {
             let objects = side.len();
-            Ok((objects, audit::differences(&rv, &side, &folded(lent, &row.target))))
+            let mut found = audit::differences(&rv, &side, &folded(lent, &row.target));
+            found.extend(audit::ahead(&rv, &side, earlier));
+            Ok((objects, found))
         }
     }
 }

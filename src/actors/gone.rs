@@ -4,6 +4,7 @@ use super::restore;
 use super::rt::Context;
 use super::watcher::{AtHand, Lent, Watcher};
 use crate::domain::envelope::Observed;
+use crate::domain::gap::Gap;
 use crate::domain::index::{Loss, Write};
 use crate::domain::kind::Tracking;
 use crate::domain::rv::Rv;
@@ -73,6 +74,22 @@ fn all_gone(lent: &Lent) -> Going {
     };
     let known = capture.index.everything();
     let mut inferred = 0;
+    // Whoever watched to the end had every delete reported, and knows nobody who lives.
+    let is_unseen = !known.is_empty() || capture.from_checkpoint;
+    let from = capture.position.clone();
+    if is_unseen && !from.is_empty() && !std::mem::replace(&mut capture.end_declared, true) {
+        let gap = Gap {
+            kind: kind.id(),
+            scope: lent.target.namespace.as_deref().map(str::to_owned),
+            from: Some(from),
+            to: None,
+            reason: "kind_gone",
+            deletes_unknown: true,
+            history_epoch: capture.history_epoch,
+            seen_ms: now,
+        };
+        restore::push_inferred(&lent.lane, &lent.writer, gap.records(&lent.writer));
+    }
     for uid in known.iter().take_while(|_| lent.lane.has_room()) {
         let (mut writes, mut notes) = (Vec::new(), Vec::new());
         capture.index.gone(kind, uid, &loss, &before, &mut writes, &mut notes);

@@ -239,7 +239,7 @@ async fn listen(lent: &Lent) {
     loop {
         let began = Instant::now();
         // Version 0: whatever the server has at hand, and then what changes. What is there already rings once, too.
-        let verb = Verb::Watch { rv: Rv::new("0"), timeout_seconds: WATCH_SECONDS, metadata_only: true };
+        let verb = Verb::Watch { rv: Rv::new("0"), timeout_seconds: WATCH_SECONDS };
         let request = Request { id: 0, verb, metadata_only: true };
         let refused = match timeout(DISCOVERY, lent.api.send(&lent.definitions, &request)).await {
             Ok(Ok(response)) if response.status == 200 => {

@@ -48,7 +48,9 @@ pub fn take_over(lent: &Lent) {
     let kind = &lent.target.kind;
     let Point { history_epoch, rv } = lent.resume_from.clone();
     let mut capture = Capture { history_epoch, rebase: lent.rebase.clone(), ..Capture::default() };
-    if !rv.is_empty() && capture.rebase.is_none() {
+    let has_checkpoint = !rv.is_empty();
+    if has_checkpoint {
+        // Also where everything is written anew: by the position a gap says from where on, and a rewind is noticed.
         capture.position = rv;
         capture.synced = true;
         capture.from_checkpoint = true;
@@ -72,8 +74,7 @@ pub fn take_over(lent: &Lent) {
             capture.history_epoch = restored.history_epoch + 1;
         }
         let Restored { live, owed, dead, ends, shadowed: keys, .. } = restored;
-        let unasked_for = capture.rebase.is_none() && !capture.synced;
-        capture.no_checkpoint = unasked_for && !live.is_empty();
+        let is_known = has_checkpoint || !live.is_empty() || !dead.is_empty() || !ends.is_empty();
         for (at, uid, rv, history_epoch) in live {
             capture.index.restore_live(at, uid, rv, history_epoch);
         }
@@ -96,6 +97,7 @@ pub fn take_over(lent: &Lent) {
         // Of the others it is known: they are gone, or what the watch brings next.
         let known = |(at, written_ms): &(Name, i64)| capture.index.live(at).is_some() || *written_ms >= long_ago;
         shadowed.extend(keys.into_iter().filter(known).map(|(at, _)| at));
+        capture.no_checkpoint = is_known && !capture.synced;
         if lent.siblings.waiting.fetch_sub(1, Ordering::AcqRel) == 1 {
             // The last watcher of the kind: from here on the capture remembers the dead as long as it must.
             lent.store.bury(kind);

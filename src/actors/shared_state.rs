@@ -150,21 +150,24 @@ impl SharedState {
             let Some(saved) = lent.saved.clone() else { return };
             let store = lent.store.clone();
             #[allow(clippy::disallowed_methods)] // awaited right here
-            let written = io.spawn_blocking(move || {
-                let written = saved.fold.save(&store, clock::wall_ms());
-                written.map_err(|e| format!("{}: {e}", saved.fold.dir().display()))
+            let written = io.spawn_blocking(move || saved.fold.save(&store, clock::wall_ms())).await;
+            let written = written.unwrap_or_else(|e| Written {
+                failures: vec![("the saved fold".to_owned(), e.to_string())],
+                ..Written::default()
             });
-            match written.await.unwrap_or_else(|e| Err(e.to_string())) {
-                Ok(Written { kinds: 0, .. }) => {}
-                Ok(Written { kinds, rows, bytes }) => {
-                    lent.board.degrade("the saved fold", None);
-                    tracing::debug!(kinds, rows, bytes, "the fold is saved");
-                }
+            let Written { kinds, rows, bytes, failures } = &written;
+            if *kinds > 0 {
+                tracing::debug!(kinds, rows, bytes, "the fold is saved");
+            }
+            lent.metrics.fold_save_failures.inc_by(failures.len() as u64);
+            let trouble = written.trouble();
+            // What did not need to be written says nothing about the disk.
+            if (trouble.is_some() || *kinds > 0) && lent.board.degrade("the saved fold", trouble.clone()) {
                 // A cache: without it a start takes longer, and nothing else.
-                Err(why) if lent.board.degrade("the saved fold", Some(why.clone())) => {
-                    tracing::warn!(why, "the fold cannot be saved: the next start reads the whole log");
+                if let Some(why) = trouble {
+                    let kinds = failures.len();
+                    tracing::warn!(why, kinds, "what cannot be saved of the fold the next start reads from the log");
                 }
-                Err(_) => {}
             }
         }
     }

@@ -8,6 +8,7 @@ use super::publisher::Publisher;
 use super::pump::{self, Pump, Pumping};
 use super::restore::{self, Siblings};
 use super::rt::{self, Context, Worker};
+use crate::domain::audit::Version;
 use crate::domain::envelope::Writer;
 use crate::domain::index::{Before, Name};
 use crate::domain::lane::{Lane, Tally};
@@ -413,8 +414,8 @@ impl Handler<Repair> for Watcher {
 pub struct Resync {
     /// A word from a closed set, for the gap and the metrics.
     pub reason: &'static str,
-    /// What differs.
-    pub suspects: Vec<Name>,
+    /// What differs; of what lives in the log alone the version that stands there.
+    pub suspects: Vec<(Name, Option<Version>)>,
 }
 
 impl Handler<Resync> for Watcher {

@@ -46,11 +46,8 @@ impl Keeper for Watchers {
 
     fn is_unknown<'a>(&'a self, kind: &'a Kind) -> BoxFuture<'a, bool> {
         Box::pin(async move {
-            let request = Request {
-                id: 0,
-                verb: Verb::List { limit: 1, next: None, at_least: None, metadata_only: true },
-                metadata_only: true,
-            };
+            let request =
+                Request { id: 0, verb: Verb::List { limit: 1, next: None, at_least: None }, metadata_only: true };
             // As its watchers ask: RBAC refuses a wider question before it says that nothing is there.
             let Some(target) = self.settings.watch.targets_of(kind).into_iter().next() else { return false };
             let within = std::time::Duration::from_secs(10);

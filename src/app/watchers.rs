@@ -63,15 +63,7 @@ pub(super) struct Watchers {
     pub cluster: String,
     pub writer_epoch: u64,
     pub memory: Memory,
-    pub store: Arc<Store>,
-    pub checkpoints: Arc<Checkpoints>,
-    pub following: Arc<Following>,
-    pub publisher: Addr<Publisher>,
-    /// Who covers what, for the fold's repairs.
-    pub addresses: shared_state::Watchers,
-    /// The lane of the stream processor, which shares the budget of all lanes.
-    pub stream_lane: Arc<Lane<Arc<Positions>>>,
-    pub readers: (Addr<SharedState>, Addr<StreamProcessor>),
+    pub base: Base,
     /// Once the tree is there.
     pub supervisor: OnceLock<SupervisorHandle>,
     /// Pods, which are most of the changes; and all others. Two threads, however many kinds there are.
@@ -96,13 +88,15 @@ pub(super) struct Wired {
     pub row: Arc<WatcherRow>,
 }
 
-/// What the wiring has to say about all watchers before the first is wired.
+/// What is there before the first watcher is wired, and what all of them work with.
 pub(super) struct Base {
     pub store: Arc<Store>,
     pub checkpoints: Arc<Checkpoints>,
     pub following: Arc<Following>,
     pub publisher: Addr<Publisher>,
+    /// Who covers what, for the fold's repairs.
     pub addresses: shared_state::Watchers,
+    /// The lane of the stream processor, which shares the budget of all lanes.
     pub stream_lane: Arc<Lane<Arc<Positions>>>,
     pub readers: (Addr<SharedState>, Addr<StreamProcessor>),
 }
@@ -145,13 +139,7 @@ impl Watchers {
             cluster: settings.cluster.name.clone().unwrap_or_default(),
             writer_epoch: up.writer_epoch,
             memory: up.memory.clone(),
-            store: base.store,
-            checkpoints: base.checkpoints,
-            following: base.following,
-            publisher: base.publisher,
-            addresses: base.addresses,
-            stream_lane: base.stream_lane,
-            readers: base.readers,
+            base,
             supervisor: OnceLock::new(),
             places: (arbiters.place("watch-0"), arbiters.place("watch-1")),
             policy: shared.policy.clone(),
@@ -201,12 +189,12 @@ impl Watchers {
             lent
         });
         let place = if target.kind.id() == "pods" { &self.places.0 } else { &self.places.1 };
-        let (row, to_publisher, seed) = (lent.row.clone(), self.publisher.clone(), lent.clone());
+        let (row, to_publisher, seed) = (lent.row.clone(), self.base.publisher.clone(), lent.clone());
         let (spec, addr): (ChildSpec, Addr<Watcher>) =
             ChildSpec::new(format!("watcher/{id}"), place, MAILBOX, move || {
                 Watcher::new(seed.clone(), to_publisher.clone())
             });
-        lock(&self.addresses).push((target.clone(), addr.clone()));
+        lock(&self.base.addresses).push((target.clone(), addr.clone()));
         lock(&self.running).insert(id, (addr, lent));
         let supervision = &self.settings.supervision;
         let backoff = Backoff { min: supervision.backoff_min, max: supervision.backoff_max, ..Backoff::default() };
@@ -252,7 +240,7 @@ impl Watchers {
         };
         let rebase = self.memory.rebase(&id, &blank.scope_hash, &blank.policy_hash).map(|reason| Rebase { reason });
         let at = lane.clone();
-        self.checkpoints.set(&id, move || {
+        self.base.checkpoints.set(&id, move || {
             let Point { history_epoch, rv } = at.watermark()?;
             // Behind a rewind there is no version to go on from until a list is complete.
             let rv = (!rv.is_empty()).then(|| rv.as_str().to_owned());
@@ -280,7 +268,7 @@ impl Watchers {
                 ..Config::default()
             },
             batch: (settings.publisher.batch_events, settings.publisher.batch_bytes),
-            store: self.store.clone(),
+            store: self.base.store.clone(),
             folded,
             siblings: siblings.clone(),
             rebase,
@@ -320,7 +308,7 @@ impl Watchers {
             lent.lane.set_limits(limits);
             lock(&lent.overlay).set_limit(limits.bytes / 2);
         }
-        self.stream_lane.set_limits(limits);
+        self.base.stream_lane.set_limits(limits);
     }
 
     /// Gives kinds that have appeared their topics, tables and watchers; those that it failed for, with the reason.
@@ -351,9 +339,9 @@ impl Watchers {
         let mut wired = Vec::new();
         for (kind, spec) in started {
             let topic: Arc<str> = spec.name.as_str().into();
-            if !self.store.add(&kind, &topic) {
+            if !self.base.store.add(&kind, &topic) {
                 // It was here before: its topic is marked and read.
-                wired.extend(self.wire_kind(&kind, &self.following.is_folded(&kind), self.frame_budgets.1));
+                wired.extend(self.wire_kind(&kind, &self.base.following.is_folded(&kind), self.frame_budgets.1));
                 continue;
             }
             let partitions = (0..spec.partitions).map(|p| (topic.clone(), p, Start::Beginning)).collect();
@@ -364,12 +352,12 @@ impl Watchers {
             if let Some(first) = watchers.first() {
                 first.row.lane.push(markers.collect::<Vec<OutRecord>>(), None);
             }
-            self.following.add(cohort);
+            self.base.following.add(cohort);
             wired.extend(watchers);
         }
         self.share_lanes();
-        rt::tell(&self.readers.0, Follow);
-        rt::tell(&self.readers.1, Follow);
+        rt::tell(&self.base.readers.0, Follow);
+        rt::tell(&self.base.readers.1, Follow);
         for Wired { spec, row } in wired {
             self.shared.board.add_watcher(row);
             if let Err(e) = supervisor.add(GROUP, spec).await {
@@ -423,7 +411,7 @@ impl Watchers {
                 return Err(e.to_string());
             }
             lock(&self.running).remove(&id);
-            lock(&self.addresses).retain(|(target, _)| target.id() != id);
+            lock(&self.base.addresses).retain(|(target, _)| target.id() != id);
             self.shared.board.remove_watcher(&id);
         }
         self.share_lanes();

@@ -179,11 +179,11 @@ pub(super) fn wire(
     };
     let (gap_reader, _) =
         ChildSpec::new("gaps", &arbiters.place("stream"), MAILBOX, move || GapReader::new(lent.clone()));
-    let to_watchers = watchers.addresses.clone();
+    let to_watchers = watchers.base.addresses.clone();
     let lent = Arc::new(auditor::Lent {
         api: up.ends.api.clone(),
         log: up.ends.log.clone(),
-        store: watchers.store.clone(),
+        store: watchers.base.store.clone(),
         board: shared.board.clone(),
         snapshots: watchers.snapshots.clone(),
         resync: Box::new(move |target, suspects| {

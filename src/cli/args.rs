@@ -289,6 +289,9 @@ pub struct Verify {
     /// Only these kinds; repeatable, or a comma list. All that are watched when left out. Kubernetes Events are exempt.
     #[arg(long, value_name = "KINDS", value_delimiter = ',')]
     pub kind: Vec<String>,
+    /// Only these kinds, as `run --resources` takes them; where no process runs, also others than the settings name.
+    #[arg(long, value_name = "KINDS", value_delimiter = ',', conflicts_with = "kind")]
+    pub resources: Vec<String>,
     /// Only this namespace.
     #[arg(short, long, value_name = "NS")]
     pub namespace: Option<String>,

@@ -14,7 +14,7 @@ use crate::domain::watch::Config;
 use crate::kubernetes::client::{Cluster, ClusterError};
 use crate::kubernetes::identities;
 use crate::log::topics::plan;
-use crate::settings::{ClusterMode, Loaded, LogEngine, Settings, TopicCreation};
+use crate::settings::{ClusterMode, Loaded, LogEngine, Settings, SettingsError, TopicCreation};
 use serde::Serialize;
 use serde_json::json;
 use std::time::Duration;
@@ -62,8 +62,15 @@ pub async fn check(global: &Global, output: Output, out: &mut Out) -> Result<u8,
     let loaded = connect::settings(global, Vec::new())?;
     // A password file that cannot be read is a fault of the settings too.
     loaded.sasl_password()?;
+    // And so is a key file: without its key `run` lets nothing leave.
+    let policy = loaded.settings.policy().map_err(|why| Failure::with(SettingsError::EXIT_CODE, why))?;
     let mut report = Report::default();
     report.ok("settings", "valid");
+    match (policy.key, loaded.settings.key_file_warning()) {
+        (None, _) => {}
+        (Some(_), Some(warning)) => report.add("redaction key", State::Warning, warning, None),
+        (Some(key), None) => report.ok("redaction key", format!("its id is {}", key.id())),
+    }
     let runs = presence::look(&loaded.settings.data_dir)?;
     let kinds = if loaded.settings.cluster.mode == ClusterMode::Sandbox && runs.is_none() {
         report.ok("cluster configured", format!("the sandbox, which run starts at {}", loaded.settings.sandbox.listen));

@@ -1,6 +1,8 @@
 //! `verify`: whether the log says what the API server says. The API server is asked with credentials of this command's own,
 //! for metadata only; the log is asked through the running process or, where none runs, folded here.
 
+mod topics;
+
 use super::args::{Global, Output, Verify};
 use super::client::{Path, Server, ServerError};
 use super::connect;
@@ -8,44 +10,48 @@ use super::failure::{ERROR, Failure, UNAVAILABLE, USAGE};
 use super::kinds::among;
 use super::output::{Out, Table};
 use crate::domain::audit::{Difference, Side, Version, confirmed, differences};
-use crate::domain::fold::{Scope, Step, judge};
 use crate::domain::index::Name;
 use crate::domain::kind::{Kind, Tracking};
+use crate::domain::pattern::Pattern;
 use crate::domain::rv::Rv;
 use crate::domain::target::{Selectors, Target};
 use crate::kubernetes::client::Cluster;
 use crate::kubernetes::identities::{self, ListError, Listed};
-use crate::log::{Log, Reader, Start};
-use crate::settings::Loaded;
+use crate::log::Log;
+use crate::settings::{FlagOverride, Loaded};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 /// Between two looks at what differs.
 const AGAIN: Duration = Duration::from_millis(500);
 /// What stays the same for so long, while the process has long passed the list, is no change on its way.
 const STABLE: Duration = Duration::from_secs(10);
-/// Silence of a log that is read to its end.
-const SILENCE: Duration = Duration::from_secs(30);
-
-/// Compares; exit code 0 only when nothing differs.
+/// Compares; exit code 0 only when nothing differs, 1 when something does, 69 when one of the two sides cannot be asked.
 pub async fn verify(global: &Global, verify: Verify, out: &mut Out) -> Result<u8, Failure> {
     let loaded = connect::settings(global, Vec::new())?;
     let named = loaded.settings.watch.named();
     let kinds = verify.kind.iter().map(|typed| among(typed, &named).map(|kind| kind.id));
     let kinds = kinds.collect::<Result<Vec<_>, _>>()?;
     if let Some(kind) = kinds.iter().find(|id| Kind::builtin(id).is_some_and(|k| k.tracking() == Tracking::Stream)) {
-        let why = format!("{kind} disappear by their time, here and there: there is nothing to compare");
-        return Err(Failure::with(USAGE, why));
+        return Err(nothing_to_compare(kind));
     }
+    let patterns = patterns(&verify.resources)?;
     let deadline = Instant::now() + verify.wait;
     let source = Source::find(global, &loaded, deadline).await?;
+    let loaded = match source {
+        Source::Process(_) => loaded,
+        // It ran with `--resources`, perhaps. What else these settings say of other kinds is no reason to compare none.
+        Source::Log { .. } => with_resources(global, &verify.resources).unwrap_or(loaded),
+    };
     let cluster = connect::open_cluster(&loaded.settings).await?;
     let targets = source.targets(&loaded, &cluster, deadline).await?;
-    if let Some(unknown) = kinds.iter().find(|id| !targets.iter().any(|(t, _)| t.kind.id() == **id)) {
+    let unknown_kind = kinds.iter().find(|id| !targets.iter().any(|(t, _)| t.kind.id() == **id)).cloned();
+    let is_unknown = |pattern: &&Pattern| !targets.iter().any(|(t, _)| means(pattern, &t.kind));
+    if let Some(unknown) = unknown_kind.or_else(|| patterns.iter().find(is_unknown).map(Pattern::to_string)) {
         let mut watched: Vec<String> = targets.iter().map(|(t, _)| t.kind.id()).collect();
         watched.dedup();
         return Err(Failure::error(format!("{unknown} is not watched; these are: {}", watched.join(", "))));
@@ -53,7 +59,11 @@ pub async fn verify(global: &Global, verify: Verify, out: &mut Out) -> Result<u8
     let namespace = verify.namespace.as_deref();
     let mut verdicts = Vec::new();
     for (mut target, parked) in targets {
-        let wanted = kinds.is_empty() || kinds.contains(&target.kind.id());
+        let wanted = match (&kinds[..], &patterns[..]) {
+            ([], []) => true,
+            ([], patterns) => patterns.iter().any(|pattern| means(pattern, &target.kind)),
+            (kinds, _) => kinds.contains(&target.kind.id()),
+        };
         let inside = namespace.is_none() || target.namespace.is_none() || target.namespace.as_deref() == namespace;
         if wanted && inside {
             if let Some(why) = parked {
@@ -69,6 +79,33 @@ pub async fn verify(global: &Global, verify: Verify, out: &mut Out) -> Result<u8
     }
     show(&verdicts, verify.output, out)?;
     Ok(if verdicts.iter().all(|v| v.differences.is_empty()) { 0 } else { ERROR })
+}
+
+/// What `--resources` means. Kubernetes Events beside others are passed over, so that the words of `run` can be said again.
+fn patterns(resources: &[String]) -> Result<Vec<Pattern>, Failure> {
+    let parse = |typed: &String| {
+        let wrong = |why| Failure::with(USAGE, format!("--resources {typed}: {why}"));
+        Pattern::parse(typed.trim()).map_err(wrong)
+    };
+    let mut patterns = resources.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
+    patterns.retain(|pattern| pattern.builtin().is_none_or(|kind| kind.tracking() == Tracking::Table));
+    match patterns.is_empty() && !resources.is_empty() {
+        true => Err(nothing_to_compare(&resources.join(","))),
+        false => Ok(patterns),
+    }
+}
+
+fn nothing_to_compare(kind: &str) -> Failure {
+    Failure::with(USAGE, format!("{kind} disappear by their time, here and there: there is nothing to compare"))
+}
+
+fn means(pattern: &Pattern, kind: &Kind) -> bool {
+    pattern.matches(kind.group(), kind.plural())
+}
+
+fn with_resources(global: &Global, resources: &[String]) -> Option<Loaded> {
+    let flags = vec![FlagOverride::resources(resources.to_vec())];
+    connect::settings(global, flags).ok().filter(|_| !resources.is_empty())
 }
 
 /// What came out for one target.
@@ -187,7 +224,7 @@ impl Source {
             Ok(_) => Ok(Self::Process(server)),
             Err(ServerError::Silent(nobody)) if global.server.is_some() => Err(Failure::with(UNAVAILABLE, nobody)),
             Err(ServerError::Silent(_)) => Ok(Self::Log {
-                log: connect::open_log(loaded)?,
+                log: topics::open(loaded)?,
                 prefix: loaded.settings.topics.prefix.clone(),
                 cluster: loaded.settings.cluster.name.clone().unwrap_or_default(),
             }),
@@ -229,7 +266,7 @@ impl Source {
         match self {
             Self::Process(server) => of_process(server, target, deadline).await,
             Self::Log { log, prefix, cluster } => {
-                of_log(&**log, &format!("{prefix}{}", target.kind.topic()), cluster, target).await
+                topics::side(&**log, &format!("{prefix}{}", target.kind.topic()), cluster, target).await
             }
         }
     }
@@ -291,46 +328,6 @@ struct Metadata {
     name: String,
     uid: String,
     resource_version: String,
-}
-
-/// Folds the kind's topic up to what stands there now.
-async fn of_log(log: &dyn Log, topic: &str, cluster: &str, target: &Target) -> Result<Side, Failure> {
-    let ends = log.offsets(topic).await?;
-    let left = |(first, end): &(i64, i64)| first < end;
-    let partitions = ends.iter().enumerate().filter(|(_, range)| left(range));
-    let mut open: BTreeMap<i32, i64> = partitions.map(|(p, (_, end))| (i32::try_from(p).unwrap_or(0), *end)).collect();
-    let topic: Arc<str> = topic.into();
-    let from = open.keys().map(|p| (topic.clone(), *p, Start::Beginning)).collect();
-    let (mut side, mut epochs) = (Side::new(), BTreeMap::<i32, u64>::new());
-    let kind_id = target.kind.id();
-    let scope = Scope { cluster, kind_id: &kind_id };
-    let Reader { mut batches, guard } = log.read(from)?;
-    while !open.is_empty() {
-        let Ok(Some(batch)) = timeout(SILENCE, batches.recv()).await else {
-            return Err(Failure::with(UNAVAILABLE, format!("{topic}: the log does not give all of its records")));
-        };
-        for record in batch.records {
-            let epoch = epochs.entry(record.partition).or_default();
-            let judged = judge(scope, *epoch, &record);
-            *epoch = judged.epoch;
-            if let Some(key) = judged.at {
-                let at = Name { namespace: key.namespace.unwrap_or_default().into(), name: key.name.into() };
-                match judged.step {
-                    Step::Live(envelope) if target.covers(&at) => {
-                        let (uid, rv) = (envelope.source.uid.as_str().into(), Rv::new(&envelope.source.rv));
-                        side.insert(at, Version { uid, rv });
-                    }
-                    Step::Deleted(..) | Step::Tombstone { .. } => drop(side.remove(&at)),
-                    _ => {}
-                }
-            }
-            if open.get(&record.partition).is_some_and(|end| record.offset + 1 >= *end) {
-                open.remove(&record.partition);
-            }
-        }
-    }
-    drop(guard);
-    Ok(side)
 }
 
 fn show(verdicts: &[Verdict], output: Output, out: &mut Out) -> Result<(), Failure> {

@@ -87,6 +87,20 @@ pub fn differences(list: &Rv, server: &Side, log: &Side) -> Vec<Difference> {
     found
 }
 
+/// What stood in the log before the list of version `list` was asked for, at a version that the list had not come to: the
+/// server told a version that never was, or its history was rewound. Asked for without a version, a list is as new as
+/// anything that was reported before it; so one look proves it.
+pub fn ahead(list: &Rv, server: &Side, earlier: Side) -> Vec<Difference> {
+    let ahead = earlier.into_iter().filter(|(_, ours)| ours.rv > *list);
+    ahead
+        .map(|(at, ours)| {
+            let theirs = server.get(&at).cloned();
+            let what = if theirs.is_some() { What::Newer } else { What::Ghost };
+            Difference { at, what, server: theirs, log: Some(ours) }
+        })
+        .collect()
+}
+
 /// The differences of a second look, whose list was made after the first one was compared, that are none of time: the
 /// log still says what it said, and the API server still has the object that the log lacks.
 pub fn confirmed(first: &[Difference], second: Vec<Difference>) -> Vec<Difference> {

@@ -6,6 +6,7 @@
 
 mod apply;
 mod managers;
+mod members;
 mod notes;
 pub mod scrub;
 #[cfg(test)]
@@ -37,6 +38,10 @@ pub enum Rule {
     Scalar,
     /// A text that people read: kept without what looks like a credential.
     Text,
+    /// What people write in an unknown document: a string as [`Rule::Text`], anything else as [`Rule::Deep`].
+    AnyText,
+    /// Kept as a whole where it has no member `message`, else as that rule says.
+    Messages(&'static Rule),
     /// The arguments of a command: texts, and a flag may name the next one as its value.
     Arguments,
     /// An object: the function gives the rule of each member by its key.

@@ -46,8 +46,9 @@ pub const REASONS: &[(&str, &str)] = &[
     ("no_checkpoint", "the log holds the kind, and no position to go on from"),
     ("list_only", "rights to list and none to watch: what happens between two lists is not seen"),
     ("audit", "the log was compared with the API server, and differed"),
-    ("selector", "the settings select other objects than before"),
-    ("rebase", "scope or redaction changed, and everything was written anew"),
+    ("selector", "the settings select other objects than before, and everything was written anew"),
+    ("rebase", "the redaction changed, and everything was written anew"),
+    ("kind_gone", "the kind is not served any more, and what became of it at last was not seen"),
 ];
 
 /// A lasting copy, as its value reads.

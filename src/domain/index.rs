@@ -76,8 +76,9 @@ pub enum Note {
         uid: Arc<str>,
         /// Namespace and name.
         at: Name,
-        /// Version that its delete is written with: its own, or the last known one.
-        last: Rv,
+        /// Version that its delete is written with: its own, or the last known one. `None` where that is of another
+        /// history: whatever stands behind it is newer, though its number may be smaller.
+        last: Option<Rv>,
         /// Version by which it was gone: of its delete, of the list that missed it, or of its successor.
         rv: Rv,
         /// The history that the version belongs to.
@@ -268,7 +269,9 @@ impl Index {
                     self.by_name.remove(&known.at);
                 }
                 // Forgotten when the position passes it; of a delete that a watch reported that is the same commit.
-                self.restore_end(at, last, history_epoch);
+                if let Some(last) = last {
+                    self.restore_end(at, last, history_epoch);
+                }
                 self.dead.insert(uid, (history_epoch, rv));
             }
         }
@@ -367,7 +370,7 @@ impl Index {
                 object,
             }));
             writes.push(Write::Tombstone { namespace, name, uid: uid.clone(), rv: rv.clone(), history_epoch });
-            notes.push(Note::Gone { uid, at, last: rv.clone(), rv, history_epoch });
+            notes.push(Note::Gone { uid, at, last: Some(rv.clone()), rv, history_epoch });
             return Outcome { writes, notes, filtered: None };
         }
         let first = list.is_some_and(|l| l.first);
@@ -436,7 +439,7 @@ impl Index {
             history_epoch: known.history_epoch,
         });
         let (at, rv) = (known.at.clone(), loss.seen_at.clone());
-        let last = known.rv.clone();
+        let last = (known.history_epoch == loss.history_epoch).then(|| known.rv.clone());
         notes.push(Note::Gone { uid: uid.clone(), at, last, rv, history_epoch: loss.history_epoch });
     }
 }

@@ -239,7 +239,7 @@ fn http_request(target: &Target, request: &Request) -> Result<http::Request<Vec<
     let selector = |text: &Option<std::sync::Arc<str>>| text.as_deref().map(str::to_owned);
     let (label, field) = (selector(&target.selectors.label), selector(&target.selectors.field));
     match &request.verb {
-        Verb::List { limit, next, at_least, metadata_only } => {
+        Verb::List { limit, next, at_least } => {
             let mut params = ListParams::default().limit(*limit);
             if let Some(token) = next {
                 params = params.continue_token(token);
@@ -247,19 +247,18 @@ fn http_request(target: &Target, request: &Request) -> Result<http::Request<Vec<
                 params = params.at(rv.as_str()).matching(VersionMatch::NotOlderThan);
             }
             (params.label_selector, params.field_selector) = (label, field);
-            if metadata || *metadata_only { base.list_metadata(&params) } else { base.list(&params) }
+            if metadata { base.list_metadata(&params) } else { base.list(&params) }
         }
         Verb::Probe { rv } => {
             let mut params = ListParams::default().limit(1).at(rv.as_str()).matching(VersionMatch::NotOlderThan);
             (params.label_selector, params.field_selector) = (label, field);
             base.list_metadata(&params)
         }
-        Verb::Watch { rv, timeout_seconds, metadata_only } => {
+        Verb::Watch { rv, timeout_seconds } => {
             let mut params = WatchParams::default().timeout(*timeout_seconds);
             (params.label_selector, params.field_selector) = (label, field);
             let rv = rv.as_str();
-            let request =
-                if metadata || *metadata_only { base.watch_metadata(&params, rv) } else { base.watch(&params, rv) };
+            let request = if metadata { base.watch_metadata(&params, rv) } else { base.watch(&params, rv) };
             request.map(uncompressed)
         }
         Verb::WatchList { at_least, timeout_seconds } => {
@@ -312,11 +311,7 @@ mod tests {
         let selectors = Selectors { label: Some("app in (a,b)".into()), field: Some("type!=x".into()) };
         let target = Target { selectors, ..Target::within(Kind::builtin("secrets").expect("built in"), "shop") };
         for next in [None, Some("token".to_owned())] {
-            let request = Request {
-                id: 1,
-                verb: Verb::List { limit: 5, next, at_least: None, metadata_only: false },
-                metadata_only: false,
-            };
+            let request = Request { id: 1, verb: Verb::List { limit: 5, next, at_least: None }, metadata_only: false };
             let uri = http_request(&target, &request).expect("well formed").uri().to_string();
             assert!(uri.starts_with("/api/v1/namespaces/shop/secrets?"), "{uri}");
             assert!(

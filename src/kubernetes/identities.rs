@@ -95,9 +95,9 @@ pub async fn count(api: &dyn ApiServer, target: &Target, max_page: usize) -> Res
     })
 }
 
-/// Most recent, metadata only.
+/// Of the most recent.
 fn identities(limit: u32, next: Option<String>) -> Verb {
-    Verb::List { limit, next, at_least: None, metadata_only: true }
+    Verb::List { limit, next, at_least: None }
 }
 
 async fn page(api: &dyn ApiServer, target: &Target, verb: Verb, max: usize) -> Result<Vec<u8>, ListError> {
@@ -184,7 +184,7 @@ mod tests {
 
     impl ApiServer for Script {
         fn send<'a>(&'a self, _: &'a Target, request: &'a Request) -> BoxFuture<'a, Result<Response, String>> {
-            assert!(matches!(request.verb, Verb::List { metadata_only: true, .. }), "{request:?}");
+            assert!(request.metadata_only && matches!(request.verb, Verb::List { .. }), "{request:?}");
             let (status, text) = self.0.lock().expect("not poisoned").remove(0);
             let body = futures_util::stream::iter([Ok(Bytes::from(text))]).boxed();
             Box::pin(async move { Ok(Response { status, retry_after: None, body }) })

@@ -121,6 +121,7 @@ pub struct Metrics {
     pub publish_seconds: Histogram,
     pub checkpoints: Counter,
     pub fold_records: Family<FoldResult, Counter>,
+    pub fold_save_failures: Counter,
     pub store_objects: Family<KindLabel, Gauge>,
     pub store_bytes: Family<KindLabel, Gauge>,
     pub actor_restarts: Family<ActorReason, Counter>,
@@ -153,6 +154,7 @@ impl Default for Metrics {
             publish_seconds: Histogram::new(prometheus_client::metrics::histogram::exponential_buckets(0.001, 2.0, 16)),
             checkpoints: Counter::default(),
             fold_records: Family::default(),
+            fold_save_failures: Counter::default(),
             store_objects: Family::default(),
             store_bytes: Family::default(),
             actor_restarts: Family::default(),
@@ -182,6 +184,11 @@ impl Default for Metrics {
             "fold_records",
             "Records read back into the store, by what became of them",
             metrics.fold_records.clone(),
+        );
+        r.register(
+            "fold_save_failures",
+            "Files of the saved fold that could not be written",
+            metrics.fold_save_failures.clone(),
         );
         r.register("store_objects", "Objects in the store", metrics.store_objects.clone());
         r.register("store_bytes", "Compressed bytes in the store", metrics.store_bytes.clone());

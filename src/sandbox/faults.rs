@@ -27,6 +27,8 @@ pub enum Fault {
         /// `Retry-After` in seconds.
         retry_after: Option<u64>,
     },
+    /// Access reviews say no, and nothing is refused: rights that go while a list is under way.
+    Denied,
     /// The answer comes later.
     Delay(Duration),
     /// An open watch gets an ERROR event with 410 and ends.
@@ -290,7 +292,8 @@ impl Faults {
 
     /// Whether an access review says no.
     pub(super) fn denies(&self, verb: &str, resource: &str) -> bool {
-        let refuses = |r: &Rule| matches!(r.fault, Fault::Refuse { code: 403, .. }) && r.concerns(verb, resource);
+        let says_no = |fault| matches!(fault, Fault::Denied | Fault::Refuse { code: 403, .. });
+        let refuses = |r: &Rule| says_no(r.fault) && r.concerns(verb, resource);
         self.with(|rules| rules.iter().any(|r| refuses(&r.rule)))
     }
 

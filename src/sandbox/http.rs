@@ -138,9 +138,7 @@ async fn objects(
         },
         _ => return Err(not_allowed()),
     };
-    // A list of one object that is not older than a version asks about the version: no snapshot, and not counted as one.
-    let asks = query.text("limit") == "1" && query.text("resourceVersionMatch") == "NotOlderThan";
-    let _listing = (verb == "list" && !asks).then(|| api.faults.one_list());
+    let _listing = (verb == "list" && !query::is_about_a_version(query)).then(|| api.faults.one_list());
     let (delay, refusal) = api.faults.on_request(verb, &target.kind.qualified);
     if !delay.is_zero() {
         tokio::time::sleep(delay).await;

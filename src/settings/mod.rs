@@ -12,6 +12,7 @@
 
 mod check;
 mod conform;
+mod files;
 mod kafka;
 mod layer;
 mod load;
@@ -92,7 +93,9 @@ impl Loaded {
             message,
             hint: Some("the file holds the password and nothing else".to_owned()),
         };
-        let text = std::fs::read_to_string(path).map_err(|error| problem(format!("cannot read this file: {error}")))?;
+        let unreadable = |error: std::io::Error| problem(format!("cannot read this file: {error}"));
+        let (bytes, _) = files::read(path).map_err(unreadable)?;
+        let text = String::from_utf8(bytes).map_err(|_| problem("this file holds no text".to_owned()))?;
         // Editors and `echo` end a file with a line break that belongs to no password.
         let password = text.strip_suffix('\n').map_or(text.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
         if password.is_empty() {

@@ -1,6 +1,7 @@
 //! `[redaction]`, and the policy that it makes together with `[watch]`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -9,6 +10,7 @@ use crate::domain::pattern::Pattern;
 use crate::domain::redact::{Level, MacKey, PointerRules, Policy};
 
 use super::Settings;
+use super::files;
 use super::units::{name_set, unset_when_empty};
 
 /// `[redaction]`
@@ -95,13 +97,12 @@ impl Settings {
         let key = match &redaction.hmac_key_file {
             None => None,
             Some(path) => {
-                let at = format!("redaction.hmac_key_file = {:?}", path.display().to_string());
-                let bytes = std::fs::read(path).map_err(|error| {
+                let (bytes, _) = files::read(path).map_err(|error| {
                     let remedy = "`openssl rand -hex 32 > FILE` makes a key; unset the setting to do without";
-                    format!("{at}: cannot read this file: {error}; {remedy}")
+                    format!("{}: cannot read this file: {error}; {remedy}", key_file(path))
                 })?;
                 let key = MacKey::new(&bytes, redaction.hmac_key_id.as_deref());
-                Some(key.map_err(|error| format!("{at}: {error}"))?)
+                Some(key.map_err(|error| format!("{}: {error}", key_file(path)))?)
             }
         };
         Ok(Policy { key, ..self.policy_without_key() })
@@ -110,16 +111,44 @@ impl Settings {
     /// What is wrong with the key file's rights: whoever reads the key can try values against the hashes.
     pub fn key_file_warning(&self) -> Option<String> {
         let path = self.redaction.hmac_key_file.as_deref()?;
-        readable_by_others(path).then(|| {
-            format!(
-                "redaction.hmac_key_file = {:?} can be read by others than its owner: chmod 600 it",
-                path.display().to_string()
-            )
-        })
+        let who = readers(&std::fs::metadata(path).ok()?, rustix::process::geteuid().as_raw())?;
+        Some(format!("{} can be read by {who}: chmod 600 it", key_file(path)))
     }
 }
 
-fn readable_by_others(path: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt as _;
-    std::fs::metadata(path).is_ok_and(|about| about.permissions().mode() & 0o004 != 0)
+fn key_file(path: &Path) -> String {
+    format!("redaction.hmac_key_file = {:?}", path.display().to_string())
+}
+
+/// Who else may read a file. What another user owns is ours by its group alone, as a mounted Secret is: nobody could mend
+/// that.
+fn readers(about: &std::fs::Metadata, us: u32) -> Option<&'static str> {
+    match about.mode() & 0o044 {
+        0 => None,
+        0o040 if about.uid() != us => None,
+        0o040 => Some("its group"),
+        _ => Some("everybody"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_only_our_group_may_read_is_fine_when_it_is_not_ours() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let owner = file.as_file().metadata().expect("there").uid();
+        for (mode, ours, anothers) in [
+            (0o600, None, None),
+            (0o640, Some("its group"), None),
+            (0o604, Some("everybody"), Some("everybody")),
+            (0o444, Some("everybody"), Some("everybody")),
+        ] {
+            file.as_file().set_permissions(std::fs::Permissions::from_mode(mode)).expect("ours");
+            let about = file.as_file().metadata().expect("there");
+            assert_eq!((readers(&about, owner), readers(&about, owner + 1)), (ours, anothers), "{mode:o}");
+        }
+    }
 }

@@ -2,9 +2,12 @@
 //! Secrets, in ConfigMaps, environments, command lines, headers and annotations, searched for in every form in which they
 //! might hide. Each place is also shown to be searched: what may be seen is found there, and a planted canary is noticed.
 
+mod planted;
+
 use super::kit::{Parts, Process, Trial, Where::*, eventually, http_get};
 use super::laptop::SandboxCluster;
 use base64::Engine as _;
+use planted::{CUSTOM, create_custom, create_others};
 use serde_json::{Value, json};
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -84,8 +87,16 @@ fn assert_clean(places: &[Place]) {
 
 fn nothing_leaves(parts: &Parts) {
     parts.namespace("canaries");
-    let mut process =
-        parts.process("canaries", &["watch.all_namespaces=true", "observe.log=\"trace,kube_client=trace\""]);
+    let mut process = parts.process(
+        "canaries",
+        &[
+            "watch.all_namespaces=true",
+            "observe.log=\"trace,kube_client=trace\"",
+            "watch.\"masks.leak.test\".enabled=true",
+            "watch.\"fulls.leak.test\".policy=\"full\"",
+            "redaction.rules.\"fulls.leak.test\".redact=[\"/spec/password\", \"/status/url\"]",
+        ],
+    );
     process.await_ready();
     let path = "/api/v1/namespaces/canaries/secrets";
     let secret = |number: usize, round: usize| {
@@ -105,12 +116,15 @@ fn nothing_leaves(parts: &Parts) {
         parts.api("PATCH", &format!("{path}/s-{number}"), &secret(number, 1));
     }
     create_others(parts);
+    CUSTOM.iter().for_each(|plural| create_custom(parts, plural));
     let topic = "canaries.k8s-secrets";
     let changed = |records: &[super::checker::Record]| {
         (0..SECRETS).all(|n| records.iter().filter(|r| r.key.ends_with(&format!("/s-{n}"))).count() >= 2)
     };
     eventually("every Secret and its change is in the topic", || changed(&parts.dump(topic)).then_some(()));
-    for (kind, name) in [("pods", "p"), ("configmaps", "m"), ("deployments", "d"), ("secrets", "s-0")] {
+    let custom = [("masks.leak.test", "x"), ("fulls.leak.test", "x")];
+    let builtin = [("pods", "p"), ("configmaps", "m"), ("deployments", "d"), ("secrets", "s-0")];
+    for (kind, name) in builtin.into_iter().chain(custom) {
         eventually(&format!("{kind} are served"), || {
             (http_get(process.api, &format!("/api/v1/objects/{kind}/canaries/{name}")).0 == 200).then_some(())
         });
@@ -128,35 +142,17 @@ fn nothing_leaves(parts: &Parts) {
     assert!(log.contains("an actor panicked") && log.contains("TRACE"), "the log is as loud as it can be");
     places.push(Place { name: "log".into(), bytes: log.into_bytes() });
     places.extend(of_files(&parts.directory().join("canaries")));
-    for seen in ["topic canaries.k8s-secrets", "GET /api/v1/objects?kind=secrets"] {
+    for seen in [
+        "topic canaries.k8s-secrets",
+        "topic canaries.k8s-masks.leak.test",
+        "topic canaries.k8s-fulls.leak.test",
+        "GET /api/v1/objects?kind=secrets",
+        "GET /api/v1/objects/fulls.leak.test",
+    ] {
         let place = places.iter().find(|p| p.name.starts_with(seen)).expect("searched");
         assert!(String::from_utf8_lossy(&place.bytes).contains(SHOWN), "{seen} shows what may be seen");
     }
     assert_clean(&places);
-}
-
-/// What is not a Secret and has canaries where values must go.
-fn create_others(parts: &Parts) {
-    let canary = |what: &str| format!("{CANARY}{what}");
-    let applied = json!({"kubectl.kubernetes.io/last-applied-configuration": canary("Applied")});
-    let container = json!({"name": "c", "image": "i", "command": ["run", "--password", canary("Flag")],
-        "args": [format!("--token={}", canary("Arg")), format!("postgres://app:{}@db/x", canary("Url"))],
-        "env": [{"name": "TOKEN", "value": canary("Env")}],
-        "livenessProbe": {"httpGet": {"port": 80, "path": "/", "httpHeaders": [{"name": "Authorization", "value": canary("Header")}]}}});
-    let core = "/api/v1/namespaces/canaries";
-    let pod = json!({"metadata": {"name": "p", "annotations": applied, "labels": {"seen": SHOWN}}, "spec": {"containers": [container]}});
-    parts.api("POST", &format!("{core}/pods"), &pod);
-    let config = json!({"metadata": {"name": "m", "annotations": applied}, "data": {"k": canary("Config")},
-        "binaryData": {"b": base64::engine::general_purpose::STANDARD.encode(canary("Binary"))}});
-    parts.api("POST", &format!("{core}/configmaps"), &config);
-    let deployment = json!({"metadata": {"name": "d", "annotations": applied}, "spec": {"replicas": 1,
-        "selector": {"matchLabels": {"app": "d"}},
-        "template": {"metadata": {"labels": {"app": "d"}, "annotations": applied}, "spec": {"containers": [container]}}}});
-    parts.api("POST", "/apis/apps/v1/namespaces/canaries/deployments", &deployment);
-    let event = json!({"metadata": {"name": "e"}, "type": "Warning", "reason": "Tried",
-        "message": format!("login with password={} refused, Authorization: Bearer {}", canary("Event"), canary("Bearer")),
-        "involvedObject": {"kind": "Pod", "namespace": "canaries", "name": "p", "apiVersion": "v1"}});
-    parts.api("POST", &format!("{core}/events"), &event);
 }
 
 /// The memory of the process. Annotations and other kinds are read before they are cut; `data` is never asked for.
@@ -204,9 +200,10 @@ fn panics_on_purpose(process: &Process) {
 
 /// Everything that the process answers.
 fn of_process(process: &Process) -> Vec<Place> {
-    let kinds = ["secrets", "pods", "configmaps", "deployments", "statefulsets", "services", "events"];
+    let mut kinds = vec!["secrets", "pods", "configmaps", "deployments", "statefulsets", "services", "events"];
+    kinds.extend(["masks.leak.test", "fulls.leak.test"]);
     let mut paths: Vec<String> = kinds.iter().map(|kind| format!("/api/v1/objects?kind={kind}&limit=5000")).collect();
-    let one = [("secrets", "s-1"), ("pods", "p"), ("configmaps", "m"), ("deployments", "d")];
+    let one = [("secrets", "s-1"), ("pods", "p"), ("configmaps", "m"), ("deployments", "d"), ("fulls.leak.test", "x")];
     paths.extend(one.iter().map(|(kind, name)| format!("/api/v1/objects/{kind}/canaries/{name}")));
     paths.extend(
         ["pipeline", "actors", "topics", "version", "gaps", "config", "checks"].map(|p| format!("/api/v1/{p}")),

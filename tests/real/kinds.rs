@@ -27,13 +27,25 @@ fn now() -> Instant {
 const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 
 /// `k0s.g0.kinds.test`
-fn id(plural: &str, group: &str) -> String {
+pub fn id(plural: &str, group: &str) -> String {
     format!("{plural}.{group}")
 }
 
-fn define(parts: &Parts, plural: &str, group: &str) {
+pub fn define(parts: &Parts, plural: &str, group: &str) {
+    define_in(parts, plural, group, &[("v1", true)]);
+}
+
+/// In these versions, each served, and stored in the one that says so; again where it is there already.
+pub fn define_in(parts: &Parts, plural: &str, group: &str, versions: &[(&str, bool)]) {
     let singular = plural.trim_end_matches('s');
-    let schema = json!({"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}});
+    // Anything may stand in it; `spec.set` is a set.
+    let set = json!({"type": "array", "items": {"type": "string"}, "x-kubernetes-list-type": "set"});
+    let spec = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true, "properties": {"set": set}});
+    let any = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true, "properties": {"spec": spec}});
+    let schema = json!({"openAPIV3Schema": any});
+    let version =
+        |(name, storage): &(&str, bool)| json!({"name": name, "served": true, "storage": storage, "schema": schema});
+    let versions: Vec<Value> = versions.iter().map(version).collect();
     let definition = json!({
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
@@ -42,20 +54,25 @@ fn define(parts: &Parts, plural: &str, group: &str) {
             "group": group,
             "names": {"plural": plural, "singular": singular, "kind": singular.to_uppercase()},
             "scope": "Namespaced",
-            "versions": [{"name": "v1", "served": true, "storage": true, "schema": schema}],
+            "versions": versions,
         },
     });
-    parts.api("POST", DEFINITIONS, &definition);
+    let there = format!("{DEFINITIONS}/{}", id(plural, group));
+    if parts.ask("GET", &there, &Value::Null).0 == 200 {
+        parts.api("PATCH", &there, &definition);
+    } else {
+        parts.api("POST", DEFINITIONS, &definition);
+    }
 }
 
-fn undefine(parts: &Parts, plural: &str, group: &str) {
+pub fn undefine(parts: &Parts, plural: &str, group: &str) {
     let path = format!("{DEFINITIONS}/{}", id(plural, group));
     parts.api("DELETE", &path, &Value::Null);
     eventually("the definition is gone", || (parts.ask("GET", &path, &Value::Null).0 == 404).then_some(()));
 }
 
 /// As soon as the API server takes it.
-fn create(parts: &Parts, plural: &str, group: &str, namespace: &str, name: &str) {
+pub fn create(parts: &Parts, plural: &str, group: &str, namespace: &str, name: &str) {
     let object = json!({
         "apiVersion": format!("{group}/v1"),
         "kind": plural.trim_end_matches('s').to_uppercase(),
@@ -71,12 +88,12 @@ fn create(parts: &Parts, plural: &str, group: &str, namespace: &str, name: &str)
 }
 
 /// Objects in the table of a kind; `None` while there is none.
-fn rows(product: &Product, kind: &str, namespace: &str) -> Option<usize> {
+pub fn rows(product: &Product, kind: &str, namespace: &str) -> Option<usize> {
     let (status, body) = product.get(&format!("/api/v1/objects?kind={kind}&namespace={namespace}"));
     (status == 200).then(|| body["items"].as_array().expect("a list").len())
 }
 
-fn parked(product: &Product) -> BTreeMap<String, Value> {
+pub fn parked(product: &Product) -> BTreeMap<String, Value> {
     let (_, board) = product.get("/api/v1/pipeline");
     let parked = board["parked"].as_array().expect("a list").clone();
     parked.into_iter().map(|kind| (kind["kind"].as_str().expect("a name").to_owned(), kind)).collect()

@@ -19,6 +19,7 @@ mod first_command;
 mod kinds;
 mod kit;
 mod laptop;
+mod limits;
 mod losses;
 mod restart;
 mod resume;
@@ -54,6 +55,7 @@ fn main() {
         ("resume", resume::TRIALS),
         ("chaos", chaos::TRIALS),
         ("kinds", kinds::TRIALS),
+        ("limits", limits::TRIALS),
         ("shows", shows::WITHIN_THE_HISTORY),
     ];
     let all = || groups.into_iter().flat_map(|(group, trials)| trials.iter().map(move |trial| (group, *trial)));

@@ -4,7 +4,7 @@ use agent_events::testing::fuzz::{TARGETS, records_of};
 use std::path::{Path, PathBuf};
 
 /// Mutations of each file: a second or two for all targets in a debug build.
-const MUTATIONS: u64 = 400;
+const MUTATIONS: u64 = 100;
 
 fn corpus(target: &str) -> Vec<PathBuf> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);

@@ -205,11 +205,25 @@ async fn verify_is_equal_or_names_what_differs() {
     for (arguments, code, says) in [
         (&["verify", "--kind", "events"][..], 2, "nothing to compare"),
         (&["verify", "--kind", "pods"], 1, "not watched"),
+        (&["verify", "--resources", "events"], 2, "nothing to compare"),
+        (&["verify", "--resources", "configmaps,pods"], 1, "pods is not watched; these are: configmaps"),
+        (&["verify", "--resources", "Con.fig_maps"], 2, "--resources Con.fig_maps: "),
+        (&["verify", "--resources", "pods", "--kind", "pods"], 2, "cannot be used with"),
     ] {
         let refused = product.command(arguments, true);
         let text = String::from_utf8_lossy(&refused.stderr).into_owned();
         assert!(refused.status.code() == Some(code) && text.contains(says), "{arguments:?}: {refused:?}");
     }
+    // Kubernetes Events beside others are passed over.
+    let some = product.command(&["verify", "--resources", "events,secrets,*.example.com", "-o", "json"], true);
+    let text = String::from_utf8_lossy(&some.stderr).into_owned();
+    assert!(some.status.code() == Some(1) && text.contains("*.example.com is not watched"), "{some:?}");
+    let some = json(&product.command(&["verify", "--resources", "events,secrets", "-o", "json"], true));
+    assert_eq!(
+        (&some["kinds"][0]["kind"], some["kinds"].as_array().map(Vec::len)),
+        (&json!("secrets"), Some(1)),
+        "{some}"
+    );
     // The log has an owner, whom nobody named.
     let refused = product.command(&["verify", "--server", "http://127.0.0.1:1"], false);
     assert_eq!(refused.status.code(), Some(69), "{refused:?}");
@@ -224,6 +238,23 @@ async fn verify_is_equal_or_names_what_differs() {
     );
     let verdict = product.command(&["verify", "--kind", "secrets"], false);
     assert_eq!(verdict.status.code(), Some(0), "{verdict:?}");
+    // A kind that the settings leave out, a topic that nobody made, a log that is not there: nothing is compared, and nothing
+    // made.
+    let elsewhere = bed.dir.path().join("elsewhere").display().to_string();
+    let set = format!("embedded.dir={elsewhere:?}");
+    for (arguments, says) in [
+        (&["verify", "--resources", "pods"][..], "topic k8s-pods cannot be compared: there is no topic k8s-pods"),
+        (&["verify", "--set", "topics.prefix=other-"], "topic other-k8s-configmaps cannot be compared"),
+        (
+            &["verify", "--set", &set],
+            "of the topics k8s-configmaps, k8s-secrets nothing can be read: there is no log in",
+        ),
+    ] {
+        let away = product.command(arguments, false);
+        let text = String::from_utf8_lossy(&away.stderr).into_owned();
+        assert!(away.status.code() == Some(69) && text.contains(says), "{arguments:?}: {away:?}");
+    }
+    assert!(!std::path::Path::new(&elsewhere).exists());
     bed.sandbox.stop().await;
     let away = product.command(&["verify"], false);
     assert_eq!(away.status.code(), Some(69), "{away:?}");

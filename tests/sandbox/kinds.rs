@@ -139,13 +139,13 @@ async fn selectors_reach_the_api_server_in_lists_and_watches() {
     }
     let selectors = Selectors { label: Some("value in (yes)".into()), field: Some("metadata.name!=c".into()) };
     let target = Target { selectors, ..Target::all(Kind::builtin("configmaps").expect("built in")) };
-    let list = Verb::List { limit: 5, next: None, at_least: None, metadata_only: false };
+    let list = Verb::List { limit: 5, next: None, at_least: None };
     let answer = cluster.send(&target, &Request { id: 1, verb: list, metadata_only: false }).await.expect("it answers");
     let body: Vec<_> = answer.body.map(|chunk| chunk.expect("whole")).collect().await;
     let list: Value = serde_json::from_slice(&body.concat()).expect("a list");
     let names: Vec<&Value> = list["items"].as_array().expect("items").iter().map(|i| &i["metadata"]["name"]).collect();
     assert_eq!(names, ["a"]);
-    let verb = Verb::Watch { rv: (&*before.to_string()).into(), timeout_seconds: 1, metadata_only: false };
+    let verb = Verb::Watch { rv: (&*before.to_string()).into(), timeout_seconds: 1 };
     let answer = cluster.send(&target, &Request { id: 2, verb, metadata_only: false }).await.expect("it answers");
     let body: Vec<_> = answer.body.map(|chunk| chunk.expect("whole")).collect().await;
     let lines = String::from_utf8(body.concat()).expect("text");

@@ -16,6 +16,7 @@ mod kubectl;
 mod persistence;
 mod product;
 mod protocol;
+mod restart;
 #[path = "../kit/waiting.rs"]
 mod waiting;
 
@@ -38,6 +39,7 @@ fn main() {
     trials.extend(kinds::TRIALS.iter().map(|t| trial("kinds", *t)));
     trials.extend(persistence::TRIALS.iter().map(|t| trial("persistence", *t)));
     trials.extend(capture::TRIALS.iter().map(|t| trial("capture", *t)));
+    trials.extend(restart::TRIALS.iter().map(|t| trial("restart", *t)));
     trials.extend(credentials::TRIALS.iter().map(|t| trial("credentials", *t)));
     let missing = kubectl::missing();
     let skip = missing.is_some() && !testbed::must_not_skip();

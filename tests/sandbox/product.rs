@@ -48,6 +48,10 @@ impl Product {
             "chaos.enabled=true".into(),
         ]);
         sets.extend(more.iter().map(|s| (*s).to_owned()));
+        Self::start(sets, data, alone)
+    }
+
+    fn start(sets: Vec<String>, data: tempfile::TempDir, alone: MutexGuard<'static, ()>) -> Self {
         let loaded = settings::load(&Sources { set: sets.clone(), ..Sources::default() });
         let loaded = loaded.unwrap_or_else(|e| panic!("{e}"));
         let running = app::start(loaded, Options::default()).expect("it starts");
@@ -57,6 +61,27 @@ impl Product {
         let client = |addr| Client::of(&format!("http://{addr}"));
         let (api, ops) = (client(running.api_addr()), client(running.ops_addr()));
         Self { running, api, ops, sets, data, cooked: false, _alone: alone }
+    }
+
+    /// Ended in order, and started again with the same settings on the same directory.
+    pub fn again(self) -> Self {
+        let Self { running, sets, data, _alone: alone, .. } = self;
+        assert_eq!(running.shutdown(), 0);
+        drop(running);
+        Self::start(sets, data, alone)
+    }
+
+    /// Its data directory.
+    pub fn data(&self) -> &Path {
+        self.data.path()
+    }
+
+    /// What stands in the topic of the ConfigMaps, from its beginning, without markers and tombstones.
+    pub async fn records(&self) -> Vec<Value> {
+        let answer = self.api.get("/api/v1/topics/k8s-configmaps/records?from=BEGIN&follow=false").await;
+        assert_eq!(answer.code, 200, "{}", answer.text);
+        let lines = answer.text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines.filter(|line| !line["value"]["op"].is_null()).collect()
     }
 
     /// The program with these arguments, and this product's settings.

@@ -415,11 +415,7 @@ async fn our_own_client_is_at_home_here() {
     assert!(cluster.may("watch", &secrets, None).await.expect("it answers"));
     bed.client.fault(&json!({"fault": "compact"})).await;
     let target = Target::all(Kind::builtin("configmaps").expect("known"));
-    let list = Request {
-        id: 1,
-        verb: Verb::List { limit: 2, next: None, at_least: None, metadata_only: false },
-        metadata_only: false,
-    };
+    let list = Request { id: 1, verb: Verb::List { limit: 2, next: None, at_least: None }, metadata_only: false };
     three(&bed).await;
     let answer = cluster.send(&target, &list).await.expect("it answers");
     let body: Vec<_> = answer.body.map(|c| c.expect("whole")).collect().await;

@@ -1,6 +1,7 @@
 //! Applies a [`Rule`] to the next value of a deserializer: what stays is copied, what goes is replaced or left out.
 
 use super::managers::{Entry, Lenient};
+use super::members::{annotation_rule, deep_rule, has_deep_members, has_messages};
 use super::notes::{REDACTED, is_note, note_of_size, replaced};
 use super::{
     CowStr, Cutter, Field, Manager, NOWHERE, Place, Rule, metadata_only_rule, metadata_rule, scrub, write_string,
@@ -46,7 +47,7 @@ impl<'de> DeserializeSeed<'de> for Cut<'_, '_> {
                 self.read_apart(raw.get());
                 Ok(())
             }
-            Rule::Walk | Rule::Deep | Rule::AnyEnv | Rule::Scalar | Rule::Text => {
+            Rule::Walk | Rule::Deep | Rule::AnyEnv | Rule::AnyText | Rule::Messages(_) | Rule::Scalar | Rule::Text => {
                 let raw = <&RawValue as serde::Deserialize>::deserialize(d)?;
                 self.raw(raw.get());
                 Ok(())
@@ -54,23 +55,6 @@ impl<'de> DeserializeSeed<'de> for Cut<'_, '_> {
             _ => d.deserialize_any(self),
         }
     }
-}
-
-/// Members that [`Rule::Deep`] looks for.
-fn deep_rule(key: &str) -> Rule {
-    match key {
-        "env" => Rule::AnyEnv,
-        "httpHeaders" => Rule::Array(&Rule::EnvVar),
-        "command" | "args" => Rule::Arguments,
-        "annotations" => Rule::Annotations,
-        _ => Rule::Deep,
-    }
-}
-
-fn has_deep_members(raw: &str) -> bool {
-    ["\"env\"", "\"httpHeaders\"", "\"command\"", "\"args\"", "\"annotations\"", "\\u"]
-        .iter()
-        .any(|key| raw.contains(key))
 }
 
 impl Cut<'_, '_> {
@@ -105,6 +89,18 @@ impl Cut<'_, '_> {
             Rule::Text if raw == "null" => return self.cutter.out.extend_from_slice(b"null"),
             Rule::Text if !raw.starts_with('"') => return self.replace(),
             Rule::Text => return self.text(raw),
+            Rule::AnyText if raw.starts_with('"') => return self.text(raw),
+            Rule::AnyText if is_container => {
+                self.rule = Rule::Deep;
+                return self.raw(raw);
+            }
+            Rule::Messages(rule) => {
+                let opens = if matches!(rule, Rule::Array(_)) { '[' } else { '{' };
+                if self.at == NOWHERE && raw.starts_with(opens) && !has_messages(raw) {
+                    return self.cutter.out.extend_from_slice(raw.as_bytes());
+                }
+                self.rule = *rule;
+            }
             Rule::Deep if is_container && (self.at != NOWHERE || has_deep_members(raw)) => {}
             Rule::Walk if is_container => {}
             Rule::AnyEnv if raw.starts_with('[') => self.rule = Rule::Array(&Rule::EnvVar),
@@ -205,7 +201,7 @@ impl Cut<'_, '_> {
     fn arguments<'de, A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
         let Self { cutter, at, .. } = self;
         cutter.out.push(b'[');
-        let (mut first, mut is_value) = (true, false);
+        let (mut first, mut arguments) = (true, scrub::Arguments::default());
         let mut index = 0_usize;
         while let Some(raw) = seq.next_element::<&RawValue>()? {
             if !std::mem::replace(&mut first, false) {
@@ -219,8 +215,7 @@ impl Cut<'_, '_> {
                 cutter.out.extend_from_slice(REDACTED.as_bytes());
                 continue;
             };
-            let (scrubbed, next) = scrub::scrub_argument(&text, is_value);
-            is_value = next;
+            let scrubbed = arguments.scrub(&text);
             if *scrubbed == *text || !cutter.keys.scrubs() {
                 cutter.out.extend_from_slice(raw.get().as_bytes());
             } else {
@@ -267,9 +262,7 @@ impl<'de> Visitor<'de> for Cut<'_, '_> {
             Rule::Object(rule_of) => self.object(map, &|_, key| rule_of(key)),
             Rule::Metadata => self.object(map, &|_, key| metadata_rule(key)),
             Rule::MetadataOnly => self.object(map, &|_, key| metadata_only_rule(key)),
-            Rule::Annotations => {
-                self.object(map, &|cutter, key| if cutter.keys.annotation(key) { Rule::Keep } else { Rule::Drop })
-            }
+            Rule::Annotations => self.object(map, &|cutter, key| annotation_rule(cutter, key)),
             Rule::Values(base64) => {
                 // `metadata` precedes `data` in everything an API server writes; where it does not, sizes are cut in.
                 let namespace = &self.cutter.captured.namespace;

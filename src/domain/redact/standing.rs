@@ -4,7 +4,7 @@ use crate::domain::cut::{Field, Rule};
 use crate::domain::kind::Kind;
 
 /// Rises with every change of the rules below, so that what was written under older ones is written anew.
-pub(super) const VERSION: u32 = 2;
+pub(super) const VERSION: u32 = 3;
 
 /// The members of one level.
 pub(super) type Members = fn(&str) -> Rule;
@@ -20,7 +20,7 @@ pub(super) fn of(kind: &Kind) -> Option<Members> {
         ("", "podtemplates") => pod_template_object,
         ("", "configmaps") => configmap,
         ("", "events") => event,
-        ("", "services") => plain,
+        ("", "services") => service,
         _ => return None,
     };
     Some(members)
@@ -88,6 +88,25 @@ pub(super) fn deep(key: &str) -> Rule {
     }
 }
 
+fn service(key: &str) -> Rule {
+    match key {
+        "status" => Rule::Messages(&Rule::Object(status)),
+        _ => plain(key),
+    }
+}
+
+/// What the status of a known kind says to people.
+fn status(key: &str) -> Rule {
+    match key {
+        "conditions" => Rule::Messages(&Rule::Array(&Rule::Object(message))),
+        _ => message(key),
+    }
+}
+
+fn message(key: &str) -> Rule {
+    if key == "message" { Rule::Text } else { Rule::Keep }
+}
+
 fn event(key: &str) -> Rule {
     match key {
         "message" | "note" => Rule::Text,
@@ -110,7 +129,7 @@ fn pod(key: &str) -> Rule {
             "containerStatuses" | "initContainerStatuses" | "ephemeralContainerStatuses" => {
                 Rule::Array(&Rule::Object(container_status))
             }
-            _ => Rule::Keep,
+            _ => status(key),
         }),
         _ => plain(key),
     }
@@ -120,7 +139,7 @@ fn pod(key: &str) -> Rule {
 fn container_status(key: &str) -> Rule {
     match key {
         "state" | "lastState" => Rule::Object(|key| match key {
-            "terminated" | "waiting" => Rule::Object(|key| if key == "message" { Rule::Text } else { Rule::Keep }),
+            "terminated" | "waiting" => Rule::Object(message),
             _ => Rule::Keep,
         }),
         _ => Rule::Keep,
@@ -130,6 +149,7 @@ fn container_status(key: &str) -> Rule {
 fn workload(key: &str) -> Rule {
     match key {
         "spec" => Rule::Object(|key| if key == "template" { Rule::Object(template) } else { Rule::Keep }),
+        "status" => Rule::Messages(&Rule::Object(status)),
         _ => plain(key),
     }
 }

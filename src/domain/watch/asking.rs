@@ -1,7 +1,7 @@
 //! Questions that are no list and no watch: whether the server knows a version, and whether we may do what it refused.
 
 use super::line::Status;
-use super::listing::Sweep;
+use super::sweep::Sweep;
 use super::{Capture, Commit, Env, Lent, Response, State, Step, Then, Verb, WatchCore};
 use crate::domain::rv::Rv;
 use serde::Deserialize;

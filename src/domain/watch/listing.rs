@@ -1,109 +1,84 @@
-//! Lists: page by page, as the diff of what is known, with the deletes that they imply. Also those that come as the
-//! beginning of a watch.
+//! Lists, as the diff of what is known: how one begins, page by page or as the beginning of a watch, and its items.
 
-use super::asking::About;
-use super::line::{self, Page, Status};
+use super::line::Page;
+use super::sweep::Doubt;
 use super::types::Rebasing;
 use super::watching::Watching;
-use super::{
-    Action, Capture, Commit, Env, Lent, ListMode, Notice, Response, State, Step, Then, Verb, WatchCore, poison, said,
-};
-use crate::domain::envelope::Observed;
-use crate::domain::index::{ListContext, Loss, Note, Wire};
+use super::{Capture, Commit, Env, Lent, ListMode, Notice, Response, State, Step, Then, Verb, WatchCore, poison};
+use crate::domain::index::{ListContext, Name, Wire};
 use crate::domain::kind::Tracking;
-use crate::domain::redact::{self, DecodeError, Stub};
+use crate::domain::redact::{self, DecodeError};
 use crate::domain::rv::Rv;
 use bytes::Bytes;
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
 
+#[derive(Default)]
 pub(super) struct Listing {
     /// Why it is made; of a second list why the first one was.
-    cause: &'static str,
+    pub(super) cause: &'static str,
     pub(super) first: bool,
     /// Set in the second list after a suspected mass deletion.
-    doubt: Option<Doubt>,
+    pub(super) doubt: Option<Doubt>,
     /// Objects known when it began.
-    known: usize,
+    pub(super) known: usize,
     /// Version of the first page: what the whole list is as of.
-    rv: Option<Rv>,
+    pub(super) rv: Option<Rv>,
     /// Version of the newest page: later than that of the first where the server went on with a token of its own.
-    newest: Rv,
+    pub(super) newest: Rv,
     pub(super) response: Response,
     /// The page being digested.
     pub(super) page: Option<Digest>,
-    begun: bool,
+    pub(super) begun: bool,
     /// Token of the page that is asked for; `None` for the first.
-    next: Option<String>,
-    at_least: Option<Rv>,
+    pub(super) next: Option<String>,
+    pub(super) at_least: Option<Rv>,
     /// Objects asked for.
-    limit: u32,
+    pub(super) limit: u32,
     /// Why the page is asked for as metadata only.
-    metadata: Option<Metadata>,
+    pub(super) metadata: Option<Metadata>,
     /// Failures of this page in a row, and how many of them were bodies that could not be read.
-    failures: u32,
-    garbled: u32,
+    pub(super) failures: u32,
+    pub(super) garbled: u32,
     /// The server's own token was taken once: the pages behind it are newer than the first.
-    inconsistent: bool,
-    declared_inconsistent: bool,
+    pub(super) inconsistent: bool,
+    pub(super) declared_inconsistent: bool,
     /// Not everything in it could be read or believed: nothing is concluded from what is missing.
-    partial: bool,
-    lied: bool,
+    pub(super) partial: bool,
+    pub(super) lied: bool,
     /// A gap that is declared before the first thing that is new: of a kind whose relists are mostly quiet.
-    gap: Option<&'static str>,
-    covers_suspects: bool,
+    pub(super) gap: Option<&'static str>,
+    pub(super) covers_suspects: bool,
 }
 
 /// A page, and how far it is digested.
 pub(super) struct Digest {
     pub(super) body: Bytes,
-    page: Page,
-    cursor: usize,
+    pub(super) page: Page,
+    pub(super) cursor: usize,
     /// Who was in it, where a second look at it may be needed.
-    uids: HashSet<Arc<str>>,
-    unidentified: usize,
+    pub(super) uids: HashSet<Arc<str>>,
+    pub(super) unidentified: usize,
 }
 
-enum Metadata {
+pub(super) enum Metadata {
     /// The page itself was never readable: a stub for everything in it.
     Whole(&'static str),
     /// Some items had no identity. What the page's metadata shows beyond those that had gets a stub; then on behind it.
     Fill { uids: HashSet<Arc<str>>, left: usize, after: String },
 }
 
-/// What a first list missed, and its version.
-struct Doubt {
-    uids: HashSet<Arc<str>>,
-    rv: Rv,
-}
-
-pub(super) struct Sweep {
-    list: ListContext,
-    /// Where the watch begins when all is done.
-    position: Rv,
-    gone: std::vec::IntoIter<Arc<str>>,
-    observed: Observed,
-    covers_suspects: bool,
-    partial: bool,
-    /// The watch whose beginning was the list.
-    stream: Option<Box<Watching>>,
-}
-
-/// After so many unreadable bodies of a page of one object, or of the metadata of a page, that way is given up.
-const GARBLED_MAX: u32 = 4;
-
 impl WatchCore {
     pub(super) fn list(
         &mut self,
         reason: &'static str,
-        doubt: Option<(Doubted, &'static str)>,
+        doubt: Option<(Doubt, &'static str)>,
         capture: &Capture,
         env: Env,
     ) {
         self.notices.push(Notice::Relist(reason));
         let (doubt, cause) = match doubt {
-            Some((Doubted(doubt), cause)) => (Some(doubt), cause),
+            Some((doubt, cause)) => (Some(doubt), cause),
             None => (None, reason),
         };
         // A second list is of no use if an older one is allowed to answer; and whether our version is known at all can only
@@ -115,27 +90,11 @@ impl WatchCore {
             // Without a position nothing is known of what was created since: everything is a snapshot.
             first: !capture.synced,
             doubt,
-            known: 0,
-            rv: None,
-            newest: Rv::default(),
-            response: Response::default(),
-            page: None,
-            begun: false,
-            next: None,
             at_least,
-            limit: 0,
-            metadata: None,
-            failures: 0,
-            garbled: 0,
-            inconsistent: false,
-            declared_inconsistent: false,
-            partial: false,
-            lied: false,
-            gap: None,
-            covers_suspects: false,
+            ..Listing::default()
         };
         let as_stream = self.config.list == ListMode::WatchList && !self.no_watch_list && !self.by_pages;
-        if as_stream && listing.doubt.is_none() && self.rewind_evidence == 0 {
+        if as_stream && listing.doubt.is_none() && self.rewind_evidence == 0 && self.suspects.is_empty() {
             return self.watch_list(Box::new(listing), env);
         }
         self.state = State::Listing(Box::new(listing));
@@ -146,156 +105,6 @@ impl WatchCore {
         let (at_least, timeout_seconds) = (listing.at_least.clone(), self.watch_seconds(env));
         self.state = State::Watching(Box::new(Watching::beginning_with(listing, env)));
         self.send(Verb::WatchList { at_least, timeout_seconds });
-    }
-
-    /// Asks for the page that is due.
-    pub(super) fn send_page(&mut self) {
-        let State::Listing(l) = &mut self.state else { return };
-        if !matches!(l.metadata, Some(Metadata::Fill { .. })) {
-            l.limit = self.page_size;
-        }
-        l.response = Response::default();
-        let at_least = if l.next.is_some() { None } else { l.at_least.clone() };
-        let verb = Verb::List { limit: l.limit, next: l.next.clone(), at_least, metadata_only: l.metadata.is_some() };
-        self.send(verb);
-    }
-
-    pub(super) fn list_ended(&mut self, env: Env) {
-        let State::Listing(l) = &mut self.state else { return };
-        if l.response.status != Some(200) {
-            return self.list_refused(env);
-        }
-        let mut body = std::mem::take(&mut l.response).body.freeze();
-        // One byte that is no text must not cost a whole page its objects. The first time it may have been an accident.
-        if l.garbled > 0
-            && let std::borrow::Cow::Owned(text) = String::from_utf8_lossy(&body)
-        {
-            body = text.into();
-        }
-        let read = std::str::from_utf8(&body)
-            .map_err(|e| DecodeError::Json(e.valid_up_to()))
-            .and_then(line::read_page)
-            .and_then(
-                |page| if page.rv.is_numeric() { Ok(page) } else { Err(DecodeError::Missing("resourceVersion")) },
-            );
-        match read {
-            Ok(page) if self.is_foreign(&page) => {
-                self.notices.push(Notice::Lie("wrong_kind"));
-                self.page_failed(
-                    format!("a list of {} came, and {} were asked for", word(&page.kind.0), self.kind().plural()),
-                    None,
-                    env,
-                );
-            }
-            Ok(page) => {
-                let State::Listing(l) = &mut self.state else { return };
-                (l.failures, l.garbled) = (0, 0);
-                l.newest = page.rv.clone().max(std::mem::take(&mut l.newest));
-                l.page = Some(Digest { body, page, cursor: 0, uids: HashSet::new(), unidentified: 0 });
-            }
-            Err(e) => {
-                self.notices.push(Notice::Undecodable(format!("list page: {e}")));
-                if let State::Listing(l) = &mut self.state {
-                    l.garbled += 1;
-                }
-                self.page_failed(format!("a list page cannot be read: {e}"), None, env);
-            }
-        }
-    }
-
-    /// Whether the list says that it is of another kind. CRDs may call their lists as they like.
-    fn is_foreign(&self, page: &Page) -> bool {
-        let (kind, api_version) = &page.kind;
-        let generic = ["", "List", "PartialObjectMetadataList"].contains(&kind.as_str());
-        let ours = kind.strip_suffix("List") == Some(self.kind().name());
-        let group = self.kind().group();
-        let is_custom = group.contains('.') && !group.ends_with(".k8s.io");
-        !(generic || ours || is_custom && *api_version == self.kind().api_version())
-    }
-
-    pub(super) fn page_too_large(&mut self, env: Env) {
-        let State::Listing(l) = &mut self.state else { return };
-        let reason = format!("a list page is larger than {} bytes", self.config.max_page);
-        if l.limit <= 1 && l.metadata.is_none() {
-            l.metadata = Some(Metadata::Whole("too_long"));
-        }
-        // The failure halves it once more where it is the second in a row.
-        self.page_size = (self.page_size / 2).max(1);
-        self.page_failed(reason, None, env);
-    }
-
-    /// A page did not come, or not in a form that can be used: the same page again, in the end in smaller pieces.
-    pub(super) fn page_failed(&mut self, reason: String, retry_after: Option<Duration>, env: Env) {
-        let State::Listing(mut l) = std::mem::replace(&mut self.state, State::Start) else { return };
-        l.response = Response::default();
-        l.failures += 1;
-        // Whoever garbles a page stands alone in the end: only its own contents are lost.
-        let cornered = l.metadata.is_none() && l.garbled > 1;
-        let smallest = if cornered { 1 } else { (self.config.page_size / 10).max(1).min(self.page_size) };
-        if cornered || l.failures % 2 == 0 {
-            self.page_size = (self.page_size / 2).max(smallest);
-        }
-        match &mut l.metadata {
-            Some(Metadata::Fill { uids, left, .. }) => {
-                // Nothing helps these: on to the next page, and a gap says that they are missing.
-                l.partial = *left > 0 || l.partial;
-                let uids = std::mem::take(uids);
-                l.page = Some(Digest { uids, unidentified: 0, cursor: 0, body: Bytes::new(), page: Page::default() });
-                self.notices.push(Notice::Undecodable(format!("metadata of a list page: {reason}")));
-                self.state = State::Listing(l);
-                self.close();
-                return;
-            }
-            None if l.garbled >= GARBLED_MAX && l.limit <= 1 => {
-                l.metadata = Some(Metadata::Whole("undecodable"));
-                l.garbled = 0;
-            }
-            Some(Metadata::Whole(_)) if l.garbled >= GARBLED_MAX => {
-                // Not even that: from the first page on.
-                let cause = l.cause;
-                self.trouble = Some(reason);
-                return self.relist(cause, env);
-            }
-            None if cornered && l.limit > 1 => {
-                self.notices.push(Notice::Undecodable(reason.clone()));
-                return self.wait(Duration::ZERO, Then::Page(l), false, reason, env);
-            }
-            _ => {}
-        }
-        self.failed(reason, retry_after, Then::Page(l), env);
-    }
-
-    fn list_refused(&mut self, env: Env) {
-        let State::Listing(l) = &mut self.state else { return };
-        let response = std::mem::take(&mut l.response);
-        let (cause, code) = (l.cause, response.status.unwrap_or(0));
-        let status: Status<'_> = serde_json::from_slice(&response.body).unwrap_or_default();
-        let reason = format!("list answered {code} {}", said(&status));
-        match code {
-            _ if matches!(l.metadata, Some(Metadata::Fill { .. })) && code != 429 => {
-                self.page_failed(reason, None, env);
-            }
-            410 => match status.inconsistent_token().filter(|_| l.next.is_some() && !l.inconsistent) {
-                Some(token) => {
-                    l.inconsistent = true;
-                    l.next = Some(token);
-                    self.send_page();
-                }
-                None => self.relist("page_expired", env),
-            },
-            403 => self.review("list", About::List(cause)),
-            404 => self.not_served(Then::List(cause), env),
-            401 | 429 => {
-                let State::Listing(l) = std::mem::replace(&mut self.state, State::Start) else { return };
-                self.failed(reason, response.retry_after, Then::Page(l), env);
-            }
-            _ if status.is_too_large() => {
-                // It does not know our version: the newest there is shows whether it only lags.
-                self.rewind_evidence = 1;
-                self.failed(reason, response.retry_after, Then::List(cause), env);
-            }
-            _ => self.page_failed(reason, response.retry_after, env),
-        }
     }
 
     pub(super) fn next_item(&mut self, lent: Lent<'_>) -> Step {
@@ -332,7 +141,7 @@ impl WatchCore {
         // What was made text by force holds such characters where it is not to be trusted.
         let read = if raw.contains('\u{FFFD}') { Err(DecodeError::Json(0)) } else { self.redactor.redact(raw) };
         match read {
-            Ok(object) => match self.lie(object.get()) {
+            Ok(object) => match self.lie(object.get(), Some(&list.rv)) {
                 Some(what) => {
                     let uid = object.get().uid.clone();
                     self.lied_in_list(what, Some(uid), lent)
@@ -354,7 +163,12 @@ impl WatchCore {
         }
     }
 
-    fn listed(&mut self, object: redact::Redacted<redact::Object>, list: &ListContext, lent: Lent<'_>) -> Step {
+    pub(super) fn listed(
+        &mut self,
+        object: redact::Redacted<redact::Object>,
+        list: &ListContext,
+        lent: Lent<'_>,
+    ) -> Step {
         let mut commit = self.report(Wire::Listed, object, Some(list), lent, None);
         if let State::Listing(l) = &mut self.state
             && !commit.records.is_empty()
@@ -365,48 +179,6 @@ impl WatchCore {
             commit.records = records;
         }
         Step::Commit(commit)
-    }
-
-    /// A stub for an item that cannot be read, if it can be told who it is.
-    fn stand_in(
-        &mut self,
-        who: &poison::Identity,
-        reason: &'static str,
-        bytes: usize,
-        list: &ListContext,
-        lent: Lent<'_>,
-    ) -> Step {
-        let out_of_scope = self.scope.as_deref().is_some_and(|ns| ns != who.namespace);
-        if who.is_whole() && !out_of_scope {
-            let object = redact::stub(self.kind(), &who.borrowed(), Stub { reason, bytes });
-            if let State::Listing(l) = &mut self.state
-                && let Some(digest) = &mut l.page
-            {
-                digest.uids.insert(object.get().uid.clone());
-            }
-            return self.listed(object, list, lent);
-        }
-        if let State::Listing(l) = &mut self.state {
-            match (&mut l.page, &l.metadata) {
-                (Some(digest), None) => digest.unidentified += 1,
-                _ => l.partial = true,
-            }
-        }
-        // It is there, whatever it is: not to be taken for deleted.
-        let notes = vec![Note::Seen(who.uid.as_str().into(), lent.env.wall_ms)];
-        Step::Commit(Commit { notes, ..Commit::default() })
-    }
-
-    /// Something that cannot be true stands in a list: not taken, and nothing is concluded from what is missing.
-    fn lied_in_list(&mut self, what: &'static str, uid: Option<Arc<str>>, lent: Lent<'_>) -> Step {
-        self.notices.push(Notice::Lie(what));
-        let State::Listing(l) = &mut self.state else { return Step::Idle };
-        l.partial = true;
-        let to = l.rv.clone();
-        let declared = std::mem::replace(&mut l.lied, true);
-        let records = if declared { Vec::new() } else { self.gap("server_lied", to, true, lent) };
-        let notes = uid.map(|uid| Note::Seen(uid, lent.env.wall_ms)).into_iter().collect();
-        Step::Commit(Commit { records, notes, ..Commit::default() })
     }
 
     fn page_done(&mut self, lent: Lent<'_>) -> Step {
@@ -469,6 +241,16 @@ impl WatchCore {
             }
             self.rewind_evidence = 0;
         }
+        // An audit has proved that the log holds versions which the server had not come to. As long as it has not, nothing
+        // that it says of those can be told from old news: only in a new history.
+        let ahead = |rv: &Rv| {
+            let is_ahead = |at: &Name| {
+                capture.index.history_epoch(at) == Some(capture.history_epoch)
+                    && capture.index.live(at).is_some_and(|(_, known)| known > rv)
+            };
+            self.suspects.keys().any(is_ahead)
+        };
+        rewound |= rv.as_ref().is_some_and(ahead);
         let mut commit = Commit { begin_pass: true, probed: true, ..Commit::default() };
         let newer = rv.as_ref().is_none_or(|rv| rv > position);
         let has_suspects = !self.suspects.is_empty();
@@ -514,105 +296,7 @@ impl WatchCore {
             _ => None,
         }
     }
-
-    pub(super) fn list_done(&mut self, mut l: Listing, stream: Option<Box<Watching>>, lent: Lent<'_>) -> Step {
-        let capture = lent.capture;
-        self.by_pages = false;
-        if stream.is_some() {
-            self.unfinished = 0;
-        }
-        let (list, rv) = (l.context(), l.rv.clone().unwrap_or_default());
-        let is_table = self.kind().tracking() == Tracking::Table;
-        let missing =
-            if is_table && !l.partial { capture.index.missing_as_of(&rv, capture.history_epoch) } else { Vec::new() };
-        if l.gap.take().is_some() {
-            self.notices.push(Notice::QuietRelist);
-        }
-        let suspicious = missing.len() * 2 > l.known && missing.len() >= self.config.doubt_from;
-        if suspicious && l.doubt.is_none() {
-            // Rights that shrink, or a stale server, look like this: believe only a second list.
-            self.notices.push(Notice::MassDeletion { missing: missing.len(), known: l.known });
-            let doubt = Doubted(Doubt { uids: missing.into_iter().collect(), rv });
-            self.list("confirm", Some((doubt, l.cause)), capture, lent.env);
-            return Step::Idle;
-        }
-        let (mut gone, mut position) = (missing, rv);
-        let confirmed = l.doubt.is_some() && !gone.is_empty();
-        if let Some(Doubt { uids, rv }) = &l.doubt {
-            let missing = gone.len();
-            gone.retain(|uid| uids.contains(uid));
-            if gone.len() < missing {
-                // What only the second list misses may have died between the two: the watch from the first one tells.
-                position = position.min(rv.clone());
-            }
-        }
-        let observed = match () {
-            () if capture.rebase.is_some() => Observed::Descoped,
-            () if self.config.selected => Observed::Selector,
-            () => Observed::Inferred,
-        };
-        let (covers_suspects, partial) = (l.covers_suspects, l.partial);
-        let sweep = Sweep { list, position, gone: gone.into_iter(), observed, covers_suspects, partial, stream };
-        if confirmed {
-            self.review("list", About::MassDeletion(Box::new(sweep), l.cause));
-            return Step::Idle;
-        }
-        self.state = State::Sweeping(sweep);
-        Step::Again
-    }
-
-    pub(super) fn next_gone(&mut self, lent: Lent<'_>) -> Step {
-        let Lent { capture, writer, before, env } = lent;
-        let State::Sweeping(sweep) = &mut self.state else { return Step::Idle };
-        if let Some(uid) = sweep.gone.next() {
-            let (mut writes, mut notes) = (Vec::new(), Vec::new());
-            let loss = Loss {
-                seen_at: sweep.list.rv.clone(),
-                history_epoch: capture.history_epoch,
-                wall_ms: env.wall_ms,
-                observed: sweep.observed,
-                reason: sweep.list.reason,
-            };
-            capture.index.gone(self.redactor.kind(), &uid, &loss, before, &mut writes, &mut notes);
-            return Step::Commit(self.commit(writes, notes, None, writer, env));
-        }
-        let mut commit = Commit { position: Some(sweep.position.clone()), ..Commit::default() };
-        if capture.rebase.is_some() {
-            commit.rebase = Rebasing::Done;
-        }
-        if std::mem::take(&mut sweep.covers_suspects) {
-            // Whom the list did not show and nobody knew to live: only the log thinks that it does.
-            for at in self.suspects.drain().filter(|at| capture.index.live(at).is_none()) {
-                let none = Rv::default();
-                let epoch = capture.history_epoch;
-                commit.records.push(writer.tombstone(&at.namespace, &at.name, "", &none, epoch, env.wall_ms));
-            }
-        }
-        let (partial, stream) = (sweep.partial, sweep.stream.take());
-        self.state = match stream {
-            Some(stream) => {
-                self.actions.push(Action::Listed);
-                State::Watching(stream)
-            }
-            // The position is applied by the caller before the watch is opened from it.
-            None => {
-                let reason = "list is complete".into();
-                State::Waiting { until: env.now, then: Then::Watch, parked: false, reason }
-            }
-        };
-        if partial {
-            // Deletes may be missing: a later list tells, ever less often while the server does not mend its ways.
-            let delay = self.park.next(env.chance).max(Duration::from_secs(60));
-            self.again_at = Some((env.now + delay, "unreadable"));
-        } else {
-            self.park.reset();
-        }
-        Step::Commit(commit)
-    }
 }
-
-/// A suspicion, on its way to the second list.
-pub(super) struct Doubted(Doubt);
 
 impl Listing {
     pub(super) fn context(&self) -> ListContext {
@@ -642,9 +326,4 @@ impl Listing {
 
 fn digest_of_nothing() -> Digest {
     Digest { body: Bytes::new(), page: Page::default(), cursor: 0, uids: HashSet::new(), unidentified: 0 }
-}
-
-/// The server's word, shortened and without what would garble a terminal.
-fn word(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(64).collect()
 }

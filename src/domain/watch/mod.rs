@@ -19,12 +19,13 @@
 //! | | 410 while paging | once with the server's own token (the later pages are newer), else the first page |
 //! | | one stream is refused, breaks or never ends | the same list in pages; after two in a row, always |
 //! | | its version is older than the position | List the newest: still older? then a new history epoch |
+//! | | an audit proved that the log is ahead of the server, and so it is of this list | a new history epoch |
 //! | | more than half of the kind is missing | List once more, then Review: only if both agree, Sweep |
 //! | | last page digested | Sweep |
 //! | Sweep (deletes nobody reported) | done; the version of the first page is the position | Watch |
 //! | Watch | end of stream | Watch (at once after a healthy stream, else after backoff) |
 //! | | 410, in the stream or as status; 400 | List, within the budget for lists |
-//! | | an answer that never came, a version that goes back | Probe |
+//! | | a watch that broke or said nothing at all, a version that goes back | Probe |
 //! | | three times a line that cannot be read behind one version | Peek |
 //! | | no room in the lane for long, and much to digest | Pressed, until the lane is half empty; then the same again |
 //! | Peek (metadata of the next change) | one line: a stub in its place | Watch behind it |
@@ -45,8 +46,10 @@ mod asking;
 mod backoff;
 pub mod line;
 mod listing;
+mod pages;
 mod poison;
 mod report;
+mod sweep;
 #[cfg(test)]
 mod tests;
 mod types;
@@ -54,6 +57,7 @@ mod watching;
 
 pub use types::{Action, Capture, Commit, Config, Env, Input, ListMode, Notice, Phase, Point, Rebase, Request, Verb};
 
+use super::audit::Version;
 use super::envelope::Writer;
 use super::index::{Before, Name};
 use super::kind::Kind;
@@ -63,9 +67,10 @@ use asking::{Probing, Reviewing};
 use backoff::{Backoff, Budget};
 use bytes::BytesMut;
 use line::Status;
-use listing::{Listing, Sweep};
-use std::collections::HashSet;
+use listing::Listing;
+use std::collections::HashMap;
 use std::time::Duration;
+use sweep::Sweep;
 use watching::{Poison, Watching};
 
 enum State {
@@ -136,7 +141,7 @@ pub struct WatchCore {
     trouble: Option<String>,
     /// A list that is asked for, and what it is to write anew.
     resync: Option<&'static str>,
-    suspects: HashSet<Name>,
+    suspects: HashMap<Name, Option<Version>>,
     /// A later list, because the last one could not be believed or read in full.
     again_at: Option<(Duration, &'static str)>,
     /// Lists and probes in a row that speak for a rewound history.
@@ -184,7 +189,7 @@ impl WatchCore {
             notices: Vec::new(),
             trouble: None,
             resync: None,
-            suspects: HashSet::new(),
+            suspects: HashMap::new(),
             again_at: None,
             rewind_evidence: 0,
             probed_at: None,
@@ -303,8 +308,8 @@ impl WatchCore {
     }
 
     /// Lists again at the next turn, whatever goes on, and writes these objects anew even where the index holds their
-    /// version: the log does not say what it should.
-    pub fn resync(&mut self, reason: &'static str, suspects: Vec<Name>) {
+    /// version: the log does not say what it should. Beside what lives in the log alone the version that stands there.
+    pub fn resync(&mut self, reason: &'static str, suspects: Vec<(Name, Option<Version>)>) {
         self.resync = Some(reason);
         self.suspects.extend(suspects);
     }
@@ -423,8 +428,11 @@ impl WatchCore {
     }
 
     fn send(&mut self, verb: Verb) {
+        self.ask(verb, self.redactor.metadata_only());
+    }
+
+    fn ask(&mut self, verb: Verb, metadata_only: bool) {
         self.request += 1;
-        let metadata_only = self.redactor.metadata_only();
         self.actions.push(Action::Send(Request { id: self.request, verb, metadata_only }));
     }
 

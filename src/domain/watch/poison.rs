@@ -1,12 +1,14 @@
-//! What cannot be read as it should be: who it is, as far as that can be made out. Every field is read for itself, so that
-//! a wrong type in one does not hide the others.
+//! What cannot be read as it should be: who it is, as far as that can be made out, and what is done about it in a list. Every
+//! field is read for itself, so that a wrong type in one does not hide the others.
 
 use super::line::wire_of;
-use crate::domain::index::Wire;
-use crate::domain::redact;
+use super::{Commit, Lent, Notice, State, Step, WatchCore};
+use crate::domain::index::{ListContext, Note, Wire};
+use crate::domain::redact::{self, Stub};
 use crate::domain::rv::Rv;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use std::sync::Arc;
 
 /// Who an object is, read leniently. Empty where it cannot be told.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -85,6 +87,53 @@ pub(super) fn event(line: &str) -> Option<(Wire, Identity)> {
     let event: Event<'_> = serde_json::from_str(line).ok()?;
     let wire = wire_of(&text(event.r#type))?;
     Some((wire, identity(event.object?.get())))
+}
+
+impl WatchCore {
+    /// A stub for an item that cannot be read, if it can be told who it is.
+    pub(super) fn stand_in(
+        &mut self,
+        who: &Identity,
+        reason: &'static str,
+        bytes: usize,
+        list: &ListContext,
+        lent: Lent<'_>,
+    ) -> Step {
+        let out_of_scope = self.scope.as_deref().is_some_and(|ns| ns != who.namespace);
+        if who.is_whole() && who.rv > list.rv {
+            return self.lied_in_list("version_ahead_of_list", Some(who.uid.as_str().into()), lent);
+        }
+        if who.is_whole() && !out_of_scope {
+            let object = redact::stub(self.kind(), &who.borrowed(), Stub { reason, bytes });
+            if let State::Listing(l) = &mut self.state
+                && let Some(digest) = &mut l.page
+            {
+                digest.uids.insert(object.get().uid.clone());
+            }
+            return self.listed(object, list, lent);
+        }
+        if let State::Listing(l) = &mut self.state {
+            match (&mut l.page, &l.metadata) {
+                (Some(digest), None) => digest.unidentified += 1,
+                _ => l.partial = true,
+            }
+        }
+        // It is there, whatever it is: not to be taken for deleted.
+        let notes = vec![Note::Seen(who.uid.as_str().into(), lent.env.wall_ms)];
+        Step::Commit(Commit { notes, ..Commit::default() })
+    }
+
+    /// Something that cannot be true stands in a list: not taken, and nothing is concluded from what is missing.
+    pub(super) fn lied_in_list(&mut self, what: &'static str, uid: Option<Arc<str>>, lent: Lent<'_>) -> Step {
+        self.notices.push(Notice::Lie(what));
+        let State::Listing(l) = &mut self.state else { return Step::Idle };
+        l.partial = true;
+        let to = l.rv.clone();
+        let declared = std::mem::replace(&mut l.lied, true);
+        let records = if declared { Vec::new() } else { self.gap("server_lied", to, true, lent) };
+        let notes = uid.map(|uid| Note::Seen(uid, lent.env.wall_ms)).into_iter().collect();
+        Step::Commit(Commit { records, notes, ..Commit::default() })
+    }
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ impl WatchCore {
         let stub = object.get().stub.as_ref().map(|stub| stub.reason);
         let suspect = list.is_some() && !self.suspects.is_empty() && {
             let o = object.get();
-            self.suspects.contains(&Name { namespace: o.namespace.clone(), name: o.name.clone() })
+            self.suspects.contains_key(&Name { namespace: o.namespace.clone(), name: o.name.clone() })
         };
         let Outcome { writes, notes, filtered } = self.outcome(wire, object, list, suspect, lent);
         match filtered {
@@ -47,7 +47,11 @@ impl WatchCore {
     ) -> Outcome {
         let Lent { capture, before, env, .. } = lent;
         let (history_epoch, wall_ms, selected) = (capture.history_epoch, env.wall_ms, self.config.selected);
-        let seen = Seen { list, position: &capture.position, history_epoch, wall_ms, selected, suspect };
+        // Written anew: also what was reported before the position.
+        let beginning = Rv::default();
+        let anew = capture.rebase.is_some() && list.is_some() && self.kind().tracking() == Tracking::Stream;
+        let position = if anew { &beginning } else { &capture.position };
+        let seen = Seen { list, position, history_epoch, wall_ms, selected, suspect };
         match self.kind().tracking() {
             Tracking::Table => capture.index.reported(self.kind(), wire, object, seen, before),
             Tracking::Stream => index::streamed(wire, object, seen),
@@ -130,11 +134,16 @@ impl WatchCore {
         Gap { kind, scope, from, to, reason, deletes_unknown, history_epoch, seen_ms }.records(lent.writer)
     }
 
-    /// What cannot be true of an object, if anything: a word from a closed set.
-    pub(super) fn lie(&self, object: &Object) -> Option<&'static str> {
+    /// What cannot be true of an object, if anything: a word from a closed set. `list`: the version that a list is as of
+    /// which shows it.
+    pub(super) fn lie(&self, object: &Object, list: Option<&Rv>) -> Option<&'static str> {
         if self.scope.as_deref().is_some_and(|ns| ns != &*object.namespace) {
             return Some("wrong_namespace");
         }
-        (!object.rv.is_numeric()).then_some("version_not_numeric")
+        if !object.rv.is_numeric() {
+            return Some("version_not_numeric");
+        }
+        // Taken, it would hide every true change of the object until the cluster came to that version.
+        list.is_some_and(|list| object.rv > *list).then_some("version_ahead_of_list")
     }
 }

@@ -175,6 +175,8 @@ impl Kit {
 
     /// What was asked of the API server last, in short; empty if nothing is open.
     fn asked(&self) -> String {
+        // Of Secrets everything is.
+        let as_metadata = self.request.as_ref().is_some_and(|r| r.metadata_only) && !self.core.redactor.metadata_only();
         match self.request.as_ref().map(|r| &r.verb) {
             None => String::new(),
             Some(Verb::Probe { rv }) => format!("probe {rv}"),
@@ -182,12 +184,12 @@ impl Kit {
             Some(Verb::WatchList { at_least, .. }) => {
                 format!("watch-list{}", at_least.as_ref().map_or(String::new(), |rv| format!(" at least {rv}")))
             }
-            Some(Verb::Watch { rv, metadata_only: true, .. }) => format!("peek {rv}"),
+            Some(Verb::Watch { rv, .. }) if as_metadata => format!("peek {rv}"),
             Some(Verb::Watch { rv, .. }) => format!("watch {rv}"),
-            Some(Verb::List { next, at_least, metadata_only, .. }) => {
+            Some(Verb::List { next, at_least, .. }) => {
                 let from = next.as_ref().map_or(String::new(), |n| format!(" from {n}"));
                 let at_least = at_least.as_ref().map_or(String::new(), |rv| format!(" at least {rv}"));
-                format!("list{from}{at_least}{}", if *metadata_only { " metadata" } else { "" })
+                format!("list{from}{at_least}{}", if as_metadata { " metadata" } else { "" })
             }
         }
     }

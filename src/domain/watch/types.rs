@@ -96,7 +96,8 @@ pub struct Request {
     pub id: u64,
     /// List or watch.
     pub verb: Verb,
-    /// As `PartialObjectMetadata`: nothing else may be shown of the kind, so nothing else is asked for.
+    /// As `PartialObjectMetadata`: nothing else may be shown of the kind, so nothing else is asked for; or what is there
+    /// cannot be read otherwise.
     pub metadata_only: bool,
 }
 
@@ -111,8 +112,6 @@ pub enum Verb {
         next: Option<String>,
         /// At least that version (`resourceVersionMatch=NotOlderThan`); `None` asks for the most recent.
         at_least: Option<Rv>,
-        /// As `PartialObjectMetadata`, whatever the kind's content: a page that cannot be read otherwise.
-        metadata_only: bool,
     },
     /// A watch that begins with everything there is (`sendInitialEvents`), at least of that version.
     WatchList {
@@ -127,9 +126,6 @@ pub enum Verb {
         rv: Rv,
         /// When the server shall end it.
         timeout_seconds: u32,
-        /// As `PartialObjectMetadata`, whatever the kind's content: what stands behind that version cannot be read
-        /// otherwise.
-        metadata_only: bool,
     },
     /// Whether the server knows that version: one object as metadata, not older than it.
     Probe {
@@ -214,8 +210,10 @@ pub struct Capture {
     pub from_checkpoint: bool,
     /// The log holds records of the kind, and there is no position to go on from: what happened since is not known.
     pub no_checkpoint: bool,
-    /// The next list writes everything anew, and what it misses has left the scope.
+    /// The next list writes everything anew; what it misses may have left the scope, if that is another one.
     pub rebase: Option<Rebase>,
+    /// The kind is not served any more, and a gap says that its end was not seen.
+    pub end_declared: bool,
 }
 
 /// What one report amounts to.
@@ -250,7 +248,7 @@ impl Commit {
     pub fn point(&self, capture: &Capture) -> Option<Point> {
         match (self.history_epoch, &self.position) {
             (Some(history_epoch), rv) => Some(Point { history_epoch, rv: rv.clone().unwrap_or_default() }),
-            (None, Some(rv)) if *rv > capture.position => {
+            (None, Some(rv)) if *rv > capture.position || self.rebase == Rebasing::Done => {
                 Some(Point { history_epoch: capture.history_epoch, rv: rv.clone() })
             }
             _ => None,
@@ -285,6 +283,7 @@ impl Capture {
         if let Some(position) = commit.position {
             self.synced = true;
             self.no_checkpoint = false;
+            self.end_declared = false;
             if position > self.position {
                 self.index.bury(&position);
                 self.position = position;

@@ -43,6 +43,8 @@ const POISON_PAUSE: Duration = Duration::from_millis(250);
 const ERROR_LINE: &[u8] = b"{\"type\":\"ERROR\"";
 /// After so many lists in a row that came to no end as a stream none is asked for as one any more.
 const UNFINISHED_MAX: u8 = 2;
+/// A watch that was ended in order before that was not really served.
+const SPOKEN: Duration = Duration::from_secs(5);
 /// How long a watch waits for the metadata of something that must be there.
 const PEEK_SECONDS: u32 = 10;
 
@@ -77,14 +79,14 @@ impl WatchCore {
     pub(super) fn watch(&mut self, capture: &Capture, env: Env) {
         let timeout_seconds = self.watch_seconds(env);
         self.state = State::Watching(Box::new(Watching::new(env)));
-        self.send(Verb::Watch { rv: capture.position.clone(), timeout_seconds, metadata_only: false });
+        self.send(Verb::Watch { rv: capture.position.clone(), timeout_seconds });
     }
 
     pub(super) fn peek(&mut self, capture: &Capture, env: Env) {
         let peek = self.poison.as_ref().map(|poison| poison.stub.clone());
         self.state = State::Watching(Box::new(Watching { peek, ..Watching::new(env) }));
         let rv = capture.position.clone();
-        self.send(Verb::Watch { rv, timeout_seconds: PEEK_SECONDS, metadata_only: true });
+        self.ask(Verb::Watch { rv, timeout_seconds: PEEK_SECONDS }, true);
     }
 
     /// The server answered a watch with a status that is not 200.
@@ -193,12 +195,12 @@ impl WatchCore {
             let list = ListContext { rv: l.at_least().max(rv), ..l.context() };
             let shown = if wire == Wire::Deleted { Wire::Deleted } else { Wire::Listed };
             let at = (shown == Wire::Listed).then_some(&list);
-            return match self.lie(object.get()) {
+            return match self.lie(object.get(), None) {
                 Some(what) => self.lied(what, lent),
                 None => Step::Commit(self.report(shown, object, at, lent, None)),
             };
         }
-        if let Some(what) = self.lie(object.get()) {
+        if let Some(what) = self.lie(object.get(), None) {
             return self.lied(what, lent);
         }
         let position = &lent.capture.position;
@@ -279,6 +281,10 @@ impl WatchCore {
     fn lied(&mut self, what: &'static str, lent: Lent<'_>) -> Step {
         self.notices.push(Notice::Lie(what));
         let State::Watching(w) = &mut self.state else { return Step::Idle };
+        if let Some(l) = &mut w.initial {
+            // It may have been one of ours: nothing is concluded from what such a list misses.
+            l.partial = true;
+        }
         if std::mem::replace(&mut w.lied, true) {
             return Step::Again;
         }
@@ -374,20 +380,21 @@ impl WatchCore {
             self.backoff.reset();
         }
         let events = w.events;
-        let then = self.again();
+        let mut then = self.again();
+        // A server that was away may come back with an older history, in which our version is to come: a watch from there is
+        // opened, and stays silent, without a bookmark, until it is ended in order. So one of which nothing was heard is as
+        // good a reason to ask as one that broke; where there are bookmarks, there is none in ordinary times.
+        if matches!(then, Then::Watch) && (ended.is_err() || events == 0 && lasted >= SPOKEN) {
+            then = Then::Probe;
+        }
         match ended {
-            // Servers end a watch at its timeout, and cut slow readers off: both are ordinary, the version is good.
-            Ok(()) if events > 0 || lasted >= Duration::from_secs(5) => {
+            // Servers end a watch at its timeout, and cut slow readers off: both are ordinary.
+            Ok(()) if events > 0 || lasted >= SPOKEN => {
                 let delay = Duration::from_secs_f64(env.chance.clamp(0.0, 1.0));
                 self.wait(delay, then, false, "the server ended the watch".into(), env);
             }
             Ok(()) => self.failed("the server ended the watch at once".into(), None, then, env),
-            Err(reason) => {
-                // A server that was away may come back with an older history, in which our version is to come: a watch from
-                // there is opened, and stays silent.
-                let then = if matches!(then, Then::Watch) { Then::Probe } else { then };
-                self.failed(reason, None, then, env);
-            }
+            Err(reason) => self.failed(reason, None, then, env),
         }
     }
 }

@@ -12,6 +12,7 @@ const PLAIN: &[(&str, Fault)] = &[
     ("bookmark-early", Fault::Bookmark(Mark::Early)),
     ("bookmark-word", Fault::Bookmark(Mark::Word)),
     ("cut", Fault::Cut),
+    ("denied", Fault::Denied),
     ("dribble", Fault::Dribble),
     ("empty", Fault::Empty),
     ("ghost", Fault::Ghost),

@@ -96,6 +96,11 @@ fn may_select(kind: &Resource, field: &str) -> bool {
     }
 }
 
+/// A list of one object that is not older than a version asks about the version, not about objects.
+pub(super) fn is_about_a_version(query: &Parameters) -> bool {
+    query.text("limit") == "1" && query.text("resourceVersionMatch") == "NotOlderThan"
+}
+
 /// From which version a list or watch is to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum At {

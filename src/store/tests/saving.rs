@@ -50,7 +50,7 @@ proptest! {
             let n = rest.1.pop().unwrap_or(0).min(rest.0.len());
             folding.apply(&rest.0.drain(..n).collect::<Vec<_>>());
         }));
-        saved.save(&running, NOW).unwrap();
+        saved.save(&running, NOW);
         let (loaded, _) = started(&saved, &log);
         let whole = store();
         whole.apply(&log);
@@ -64,7 +64,7 @@ proptest! {
         running.apply(&log);
         let dir = tempfile::tempdir().unwrap();
         let saved = saved_in(&dir);
-        saved.save(&running, NOW).unwrap();
+        saved.save(&running, NOW);
         let path = saved.dir().join("pods.fold");
         let mut bytes = std::fs::read(&path).unwrap();
         let at = (bytes.len() as f64 * at) as usize;
@@ -94,7 +94,7 @@ fn a_start_reads_the_tail_only_and_knows_the_rows_the_dead_and_what_is_owed() {
     let (log, dir) = (some_log(), tempfile::tempdir().unwrap());
     let (running, saved) = (store(), saved_in(&dir));
     running.apply(&log);
-    let written = saved.save(&running, NOW).unwrap();
+    let written = saved.save(&running, NOW);
     assert_eq!((written.kinds, written.rows), (1, 1));
     assert!(written.bytes > 200);
     let started = store();
@@ -113,9 +113,9 @@ fn a_start_reads_the_tail_only_and_knows_the_rows_the_dead_and_what_is_owed() {
 fn what_would_say_the_same_again_is_not_written_again_for_an_hour() {
     let dir = tempfile::tempdir().unwrap();
     let (running, saved) = (store(), saved_in(&dir));
-    assert_eq!(saved.save(&running, NOW).unwrap().kinds, 0, "nothing was read yet");
+    assert_eq!(saved.save(&running, NOW).kinds, 0, "nothing was read yet");
     running.apply(&some_log());
-    let kinds = |at| saved.save(&running, at).unwrap().kinds;
+    let kinds = |at| saved.save(&running, at).kinds;
     assert_eq!([kinds(NOW), kinds(NOW + HOUR / 2), kinds(NOW + HOUR), kinds(NOW + HOUR)], [1, 0, 1, 0]);
 }
 
@@ -124,7 +124,7 @@ fn the_fold_of_another_cluster_log_topic_or_time_is_left_aside_and_says_why() {
     let (log, dir) = (some_log(), tempfile::tempdir().unwrap());
     let (running, saved) = (store(), saved_in(&dir));
     running.apply(&log);
-    saved.save(&running, NOW).unwrap();
+    saved.save(&running, NOW);
     let ignored = |identity: Identity, bounds: &[(i64, i64)], now: i64| {
         let (store, saved) = (store(), SavedFold::new(saved.dir().to_owned(), identity));
         match saved.load(&store, &pods(), bounds, now) {
@@ -165,7 +165,7 @@ fn kubernetes_events_come_back_in_the_order_in_which_they_expire() {
         .map(|(name, n)| events::event(n, name, n as u64, 1000 * (5 - n)))
         .collect();
     running.apply(&events);
-    saved.save(&running, NOW).unwrap();
+    saved.save(&running, NOW);
     let started = store();
     assert_eq!(saved.load(&started, &kind("events"), &[(0, 5)], NOW), Loaded::Rows(5));
     assert_eq!(rows(&all(&started, &kind("events"))), rows(&all(&running, &kind("events"))));
@@ -175,13 +175,51 @@ fn kubernetes_events_come_back_in_the_order_in_which_they_expire() {
 }
 
 #[test]
-fn a_directory_that_cannot_be_written_is_an_error_and_not_a_panic() {
+fn a_directory_that_cannot_be_written_is_a_failure_with_its_name_and_not_a_panic() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("fold"), "a file").unwrap();
     let (running, saved) = (store(), saved_in(&dir));
     running.apply(&some_log());
-    assert!(saved.save(&running, NOW).is_err());
+    let trouble = saved.save(&running, NOW).trouble().expect("it failed");
+    assert!(trouble.starts_with(&saved.dir().display().to_string()), "{trouble}");
     assert!(matches!(saved.load(&store(), &pods(), &[(0, 6)], NOW), Loaded::Ignored(_)));
+    std::fs::remove_file(dir.path().join("fold")).unwrap();
+    assert_eq!(
+        (saved.save(&running, NOW).kinds, saved.save(&running, NOW).trouble()),
+        (1, None),
+        "tried again at once"
+    );
+}
+
+#[test]
+fn one_file_that_cannot_be_written_keeps_no_other_from_being_saved() {
+    let dir = tempfile::tempdir().unwrap();
+    let (running, saved) = (store(), saved_in(&dir));
+    running.apply(&some_log());
+    running.apply(&[events::event(0, "a", 1, 1000)]);
+    assert_eq!(saved.save(&running, NOW).kinds, 2);
+    let first = std::fs::read(saved.dir().join("pods.fold")).unwrap();
+    // What stands in the way of the new file of pods, which come before events.
+    std::fs::create_dir(saved.dir().join("pods.tmp")).unwrap();
+    let later = NOW + HOUR;
+    let written = saved.save(&running, later);
+    let failed: Vec<&str> = written.failures.iter().map(|(file, _)| file.as_str()).collect();
+    assert_eq!((written.kinds, failed), (1, vec![saved.dir().join("pods.fold").to_str().unwrap()]));
+    assert!(
+        written.trouble().is_some_and(|why| why.contains("pods.fold: ") && why.contains("directory")),
+        "{written:?}"
+    );
+    assert_eq!(std::fs::read(saved.dir().join("pods.fold")).unwrap(), first, "the older file stays");
+    assert_eq!(saved.load(&store(), &pods(), &[(0, 6)], NOW), Loaded::Rows(1));
+    // What failed is tried again, and nothing else.
+    std::fs::remove_dir(saved.dir().join("pods.tmp")).unwrap();
+    let written = saved.save(&running, later);
+    assert_eq!((written.kinds, written.rows, written.trouble()), (1, 1, None));
+    // A new file that cannot take the place of the old one leaves nothing behind.
+    std::fs::remove_file(saved.dir().join("pods.fold")).unwrap();
+    std::fs::create_dir(saved.dir().join("pods.fold")).unwrap();
+    assert_eq!(saved.save(&running, later + HOUR).failures.len(), 1);
+    assert!(!saved.dir().join("pods.tmp").exists());
 }
 
 #[test]

@@ -13,6 +13,9 @@ pub const TRIALS: &[Trial] = &[
     ("rights_that_are_taken_mid_life_park_the_kind_and_name_the_rule", forbidden),
     ("a_kind_that_is_not_served_is_parked_and_tried_again", not_served),
     ("a_list_that_is_empty_after_403_is_not_believed", rbac_shrink),
+    ("a_small_kind_that_is_wrongly_empty_once_is_not_believed", empty_once),
+    ("a_small_kind_that_is_twice_empty_is_not_believed_where_the_right_to_list_is_gone", empty_without_rights),
+    ("a_small_kind_that_is_really_empty_is_believed_by_the_second_list", really_empty),
     ("a_server_that_dies_and_comes_back_is_resumed_without_a_list", died_and_back),
     ("twenty_410_for_all_kinds_at_once_are_two_lists_at_a_time_and_end", relist_storm),
 ];
@@ -149,6 +152,57 @@ fn rbac_shrink() {
     scene.seen("m-0");
     let deletes = scene.records().iter().filter(|r| r.op() == Some("d")).count();
     assert_eq!(deletes, 0, "nothing was deleted");
+    scene.settle();
+}
+
+/// Five objects, whose watch has to begin with a list.
+fn five(act: impl FnOnce(&Scene)) -> Scene {
+    let scene = Scene::new();
+    scene.create_many(5);
+    scene.seen("m-4");
+    scene.while_cut_off(|scene| {
+        act(scene);
+        scene.create("one-more");
+        scene.faults().compact();
+    });
+    scene
+}
+
+fn deletes(scene: &Scene) -> usize {
+    scene.records().iter().filter(|r| r.op() == Some("d")).count()
+}
+
+fn empty_once() {
+    let scene = five(|scene| scene.fault("list", Fault::Empty, Some(1)));
+    scene.spent();
+    scene.seen("one-more");
+    scene.change("m-0");
+    scene.seen("m-0");
+    assert_eq!(deletes(&scene), 0, "nothing was deleted");
+    scene.settle();
+}
+
+fn empty_without_rights() {
+    let scene = five(|scene| {
+        scene.fault("list", Fault::Empty, None);
+        scene.fault("list", Fault::Denied, None);
+    });
+    scene.named("RBAC needs");
+    assert_eq!(deletes(&scene), 0, "two lists that agree are not enough");
+    scene.faults().lift(Fault::Empty);
+    scene.faults().lift(Fault::Denied);
+    scene.seen("one-more");
+    assert_eq!(deletes(&scene), 0, "nothing was deleted");
+    scene.settle();
+}
+
+fn really_empty() {
+    let scene = five(|scene| (0..5).for_each(|i| scene.delete(&format!("m-{i}"))));
+    scene.seen("one-more");
+    let (_, lists) = scene.faults().lists();
+    scene.create("after");
+    scene.seen("after");
+    assert_eq!((deletes(&scene), lists), (5, 3), "the first list of all, one that is doubted, and one that agrees");
     scene.settle();
 }
 

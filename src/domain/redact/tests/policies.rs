@@ -262,6 +262,48 @@ fn messages_of_events_and_last_words_of_containers_lose_credentials_unless_told_
 }
 
 #[test]
+fn what_a_status_says_to_people_loses_credentials_in_every_kind() {
+    let said = format!("cannot reach --db-pass={CANARY} -H 'Authorization: Token {CANARY}' postgres://a:{CANARY}@db");
+    let condition =
+        json!({"type": "Ready", "status": "False", "reason": "R", "message": said, "lastTransitionTime": "t"});
+    let left = "cannot reach --db-pass=[redacted] -H 'Authorization: [redacted]' postgres://a:[redacted]@db";
+    let status =
+        json!({"message": said, "reason": "Evicted", "conditions": [{"type": "A", "status": "True"}, condition]});
+    let identity = json!({"name": "a", "uid": "u", "resourceVersion": "1",
+        "annotations": {"kubernetes.io/change-cause": format!("kubectl run a --env=DB_PASS={CANARY}"), "note": "kept"}});
+    let object = json!({"metadata": identity, "status": status});
+    for (group, plural, name) in [
+        ("", "pods", "Pod"),
+        ("", "services", "Service"),
+        ("", "replicationcontrollers", "ReplicationController"),
+        ("apps", "deployments", "Deployment"),
+        ("apps", "statefulsets", "StatefulSet"),
+        ("apps", "daemonsets", "DaemonSet"),
+        ("apps", "replicasets", "ReplicaSet"),
+        ("batch", "jobs", "Job"),
+        ("cert-manager.io", "certificates", "Certificate"),
+    ] {
+        let kind = Kind::custom(group, "v1", plural, name, true);
+        for policy in [Policy::default(), level(&kind.id(), Level::Full)] {
+            // Of what nobody has described only conditions are shown.
+            let is_shown = !policy.levels.is_empty() || group != "cert-manager.io";
+            let shown = redacted(&kind, policy, &object);
+            assert!(!shown.to_string().contains(CANARY), "{plural}: {shown}");
+            assert_eq!(shown["status"]["conditions"][1]["message"], left, "{plural}");
+            assert_eq!(shown["status"]["conditions"][1]["reason"], "R", "{plural}");
+            assert_eq!(shown["metadata"]["annotations"]["note"], "kept", "{plural}");
+            if is_shown {
+                assert_eq!(shown["status"]["message"], left, "{plural}");
+                assert_eq!(shown["status"]["conditions"][0], json!({"type": "A", "status": "True"}), "{plural}");
+            }
+        }
+    }
+    let keyed = json!({"metadata": identity, "spec": {"message": {"env": [{"name": "A", "value": CANARY}]}, "n": {"message": 1}}});
+    let shown = redacted(&certificates(), level("certificates.cert-manager.io", Level::Full), &keyed);
+    assert_eq!(shown["spec"], json!({"message": {"env": [{"name": "A", "value": "[redacted]"}]}, "n": {"message": 1}}));
+}
+
+#[test]
 fn the_hash_of_a_policy_changes_with_what_concerns_the_kind_and_with_nothing_else() {
     let set = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect();
     let (base, pods, services) = (Policy::default(), kind_of("pods"), kind_of("services"));
@@ -273,6 +315,8 @@ fn the_hash_of_a_policy_changes_with_what_concerns_the_kind_and_with_nothing_els
     assert!(ruled.hash(&services) != base.hash(&services) && ruled.hash(&pods) == base.hash(&pods));
     assert_eq!(ruled.hash(&services), rules("services", &["/spec/b", "/spec/a"], &[]).hash(&services));
     let keyed = Policy { key: MacKey::new(&[7; 32], None).ok(), ..Policy::default() };
+    let other = Policy { key: MacKey::new(&[8; 32], keyed.key.as_ref().map(MacKey::id)).ok(), ..Policy::default() };
+    assert!(other.key.is_some() && other.hash(&pods) != keyed.hash(&pods), "another key under the same id");
     assert!(keyed.hash(&pods) != base.hash(&pods) && keyed.hash(&kind_of("secrets")) == base.hash(&kind_of("secrets")));
     assert_ne!(level("pods", Level::Keys).hash(&pods), base.hash(&pods));
 }

@@ -203,14 +203,17 @@ fn streams_that_end_at_once_and_empty_are_failures_others_are_not() {
         kit.head(200);
         kit.pass(5);
         kit.input(Input::End);
-        assert_eq!(kit.wait().as_millis(), 1000);
+        assert_eq!((kit.wait().as_millis(), kit.asked().as_str()), (1000, "probe 10"));
+        kit.answer(200, &page("10", &[], ""));
+        kit.wait();
     }
     kit.stream(&bookmark(11));
     kit.input(Input::End);
     assert_eq!((kit.wait().as_millis(), kit.asked().as_str()), (1000, "watch 11"));
     kit.answer(200, "");
     assert_eq!(kit.wait().as_millis(), 4000, "none of that was 60 healthy seconds");
-    kit.head(200);
+    kit.stream("\n");
+    kit.stream(&bookmark(11));
     kit.pass(60);
     kit.input(Input::End);
     kit.wait();

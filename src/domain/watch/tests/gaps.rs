@@ -92,21 +92,38 @@ fn pages_that_expire_go_on_once_with_the_servers_own_token_and_the_first_page_is
 }
 
 #[test]
-fn after_a_change_of_scope_or_redaction_everything_is_written_anew_and_what_is_missing_is_descoped() {
+fn after_a_change_of_scope_or_redaction_everything_is_written_anew() {
+    for (reason, delete) in [("rebase", "d u2@6 inferred (30)"), ("selector", "d u2@6 descoped (30)")] {
+        let mut kit = rebased(reason);
+        assert_eq!(kit.asked(), "list at least 10");
+        kit.list("30", &[item("a", "u1", 5), item("c", "u3", 20)], "");
+        assert_eq!(kit.written(), ["r u1@5 relist (30)", "c u3@20 relist", delete, "t u2@6"]);
+        assert_eq!((kit.gaps(), kit.capture.rebase.is_none()), (vec![format!("{reason} 10..30")], true));
+        assert_eq!(kit.position(), "30");
+        kit.wait();
+        kit.stream(&event("ADDED", "a", "u1", 5));
+        assert_eq!(kit.written(), NONE, "the next list is a diff again");
+    }
+}
+
+fn rebased(reason: &'static str) -> Kit {
     let mut kit = Kit::watching();
-    kit.capture.rebase = Some(Rebase { reason: "rebase" });
+    kit.capture.rebase = Some(Rebase { reason });
     kit.core = WatchCore::new(config(), Redactor::new(kind("services"), Arc::new(Policy::default())), None);
     kit.tick();
-    assert_eq!(kit.asked(), "list at least 10");
-    kit.list("30", &[item("a", "u1", 5), item("c", "u3", 20)], "");
-    assert_eq!(kit.written(), ["r u1@5 relist (30)", "c u3@20 relist", "d u2@6 descoped (30)", "t u2@6"]);
-    assert_eq!(
-        (kit.gaps(), kit.capture.rebase.is_none(), kit.position()),
-        (vec!["rebase 10..30".to_owned()], true, "30")
-    );
+    kit
+}
+
+#[test]
+fn a_history_that_was_rewound_while_the_redaction_changed_is_noticed_all_the_same() {
+    let mut kit = rebased("rebase");
+    kit.answer(504, &too_large());
     kit.wait();
-    kit.stream(&event("ADDED", "a", "u1", 5));
-    assert_eq!(kit.written(), NONE, "the next list is a diff again");
+    assert_eq!(kit.asked(), "list");
+    kit.list("8", &[item("a", "u1", 4)], "");
+    assert_eq!(kit.gaps(), ["history_rewound 10..8"]);
+    assert_eq!(kit.written(), ["r u1@4 relist (8)", "d u2@6 inferred (8)", "t u2@6"]);
+    assert_eq!((kit.position(), kit.capture.history_epoch, kit.capture.rebase.is_none()), ("8", 1, true));
 }
 
 #[test]
@@ -130,13 +147,14 @@ fn a_selector_makes_what_appears_and_goes_a_matter_of_the_selector() {
 fn a_resync_lists_again_and_writes_the_suspects_anew() {
     let mut kit = Kit::watching();
     let at = |name: &str| Name { namespace: "n".into(), name: name.into() };
-    kit.core.resync("audit", vec![at("a"), at("ghost")]);
+    kit.core
+        .resync("audit", vec![(at("a"), None), (at("ghost"), Some(Version { uid: "u9".into(), rv: Rv::new("3") }))]);
     kit.tick();
     kit.wait();
     assert_eq!(kit.asked(), "list at least 10");
     kit.list("10", &[item("a", "u1", 5), item("b", "u2", 6)], "");
     assert_eq!(kit.gaps(), ["audit 10..10"]);
-    assert_eq!(kit.written(), ["r u1@5 audit (10)", "t @"], "a ghost lives in the log alone");
+    assert_eq!(kit.written(), ["r u1@5 audit (10)", "d u9@3 audit (10)", "t u9@3"], "a ghost lives in the log alone");
     kit.wait();
     expire(&mut kit);
     kit.list("30", &[item("a", "u1", 5), item("b", "u2", 6)], "");
@@ -162,11 +180,28 @@ fn a_lane_without_room_costs_the_connection_in_the_end_and_not_the_version() {
     assert!(kit.notices.iter().any(|n| matches!(n, Notice::Backlog(_))));
 }
 
+/// The bookmark by which a list ends that came as the beginning of a watch.
+fn end(rv: u64) -> String {
+    bookmark(rv).replace("\"creationTimestamp\":null", "\"annotations\":{\"k8s.io/initial-events-end\":\"true\"}")
+}
+
+#[test]
+fn a_lie_in_a_list_that_comes_as_a_stream_lets_nobody_be_taken_for_dead() {
+    let mut kit = Kit::of("services", Config { list: ListMode::WatchList, ..config() });
+    kit.head(200);
+    kit.input(Input::Body((event("ADDED", "a", "u1", 5) + &event("ADDED", "b", "u2", 6) + &end(10)).into()));
+    kit.input(Input::Body(error(410, "Expired").into()));
+    kit.wait();
+    kit.written();
+    kit.head(200);
+    let lie = event("ADDED", "a", "u1", 5).replace("\"5\"", "\"word\"");
+    kit.input(Input::Body((lie + &event("ADDED", "b", "u2", 6) + &end(30)).into()));
+    assert_eq!((kit.written().len(), kit.position(), kit.capture.index.len()), (0, "30", 2));
+    assert!(kit.gaps().iter().any(|gap| gap.starts_with("server_lied")));
+}
+
 #[test]
 fn a_list_may_come_as_the_beginning_of_a_watch() {
-    let end = |rv: u64| {
-        bookmark(rv).replace("\"creationTimestamp\":null", "\"annotations\":{\"k8s.io/initial-events-end\":\"true\"}")
-    };
     let config = || Config { list: ListMode::WatchList, ..config() };
     let mut kit = Kit::of("services", config());
     assert_eq!(kit.asked(), "watch-list");

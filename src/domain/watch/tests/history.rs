@@ -37,6 +37,52 @@ fn a_probe_that_fails_is_made_again_and_one_that_is_refused_leads_to_a_list() {
 }
 
 #[test]
+fn a_name_that_the_lost_future_held_is_a_name_like_any_other_in_the_new_history() {
+    let mut kit = restarted();
+    for _ in 0..2 {
+        kit.answer(504, &too_large());
+        kit.wait();
+    }
+    kit.list("3", &[item("a", "u1", 2)], "");
+    assert_eq!(kit.written(), ["r u1@2 relist (3)", "d u2@6 inferred (3)", "t u2@6"]);
+    kit.wait();
+    kit.stream(&(event("ADDED", "b", "u9", 4) + &event("DELETED", "b", "u9", 5)));
+    assert_eq!(kit.written(), ["c u9@4", "d u9@5", "t u9@5"]);
+}
+
+#[test]
+fn a_version_that_a_list_has_not_come_to_is_not_taken() {
+    let mut kit = Kit::watching();
+    kit.stream(&error(410, "Expired"));
+    kit.wait();
+    kit.list("30", &[item("a", "u1", 5), item("b", "u2", 999), item("c", "u3", 31)], "");
+    assert_eq!((kit.written().len(), kit.position()), (0, "30"));
+    assert_eq!(kit.gaps(), ["expired 10..30", "server_lied 10..30 deletes unknown"]);
+    assert!(kit.notices.contains(&Notice::Lie("version_ahead_of_list")));
+    kit.wait();
+    kit.stream(&event("MODIFIED", "b", "u2", 32));
+    assert_eq!(kit.written(), ["u u2@32 before"], "its true changes are seen");
+}
+
+#[test]
+fn what_an_audit_proves_to_be_ahead_of_the_server_is_written_anew_in_a_new_history() {
+    let mut kit = Kit::new();
+    kit.capture.index.restore_live(Name { namespace: "n".into(), name: "a".into() }, "u1".into(), Rv::new("999"), 0);
+    kit.list("10", &[item("a", "u1", 5), item("b", "u2", 6)], "");
+    assert_eq!(kit.written(), ["r u2@6 relist snapshot"], "one list proves nothing");
+    kit.wait();
+    kit.core.resync("audit", vec![(Name { namespace: "n".into(), name: "a".into() }, None)]);
+    kit.tick();
+    kit.wait();
+    kit.list("20", &[item("a", "u1", 5), item("b", "u2", 6)], "");
+    assert_eq!(kit.gaps(), ["history_rewound 10..20"]);
+    assert_eq!(
+        (kit.written().as_slice(), kit.capture.history_epoch),
+        (&["r u1@5 relist (20)".to_owned(), "r u2@6 relist (20)".to_owned()][..], 1)
+    );
+}
+
+#[test]
 fn where_a_watch_broke_a_probe_that_the_server_cannot_answer_keeps_nobody_from_watching() {
     let mut kit = Kit::watching();
     kit.input(Input::Broken("reset by peer".into()));
@@ -53,6 +99,27 @@ fn where_a_watch_broke_a_probe_that_the_server_cannot_answer_keeps_nobody_from_w
     kit.answer(500, "");
     kit.wait();
     assert_eq!(kit.asked(), "probe 10", "what speaks for an older history is followed up");
+}
+
+#[test]
+fn a_watch_that_ended_in_order_without_a_word_may_have_waited_for_an_older_history() {
+    let mut kit = Kit::watching();
+    let end = |kit: &mut Kit| {
+        kit.pass(200);
+        kit.input(Input::End);
+        kit.wait();
+        kit.asked()
+    };
+    kit.stream(&bookmark(11));
+    assert_eq!(end(&mut kit), "watch 11", "whoever speaks knows the version");
+    kit.head(200);
+    assert_eq!(end(&mut kit), "probe 11");
+    for _ in 0..2 {
+        kit.answer(504, &too_large());
+        kit.wait();
+    }
+    kit.list("8", &[item("a", "u1", 5)], "");
+    assert_eq!((kit.capture.history_epoch, kit.position()), (1, "8"));
 }
 
 #[test]

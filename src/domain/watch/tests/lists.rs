@@ -7,7 +7,7 @@ fn the_first_list_is_written_page_by_page_and_the_position_moves_at_its_end() {
     let mut kit = Kit::new();
     assert_eq!((kit.asked().as_str(), kit.phase().as_str()), ("list", "listing"));
     let first = kit.request.clone().expect("sent");
-    assert_eq!(first.verb, Verb::List { limit: 2, next: None, at_least: None, metadata_only: false });
+    assert_eq!(first.verb, Verb::List { limit: 2, next: None, at_least: None });
     kit.list("10", &[item("a", "u1", 5), item("b", "u2", 6)], "page2");
     assert_eq!(kit.written(), ["r u1@5 relist snapshot", "r u2@6 relist snapshot"]);
     assert_eq!((kit.position(), kit.capture.synced, kit.asked().as_str()), ("", false, "list from page2"));

@@ -137,8 +137,8 @@ fn what_has_no_identity_anywhere_is_a_gap_and_nobody_is_taken_for_dead_because_o
 #[test]
 fn whoever_garbles_a_page_is_cornered_and_costs_only_itself() {
     let mut kit = Kit::of("services", Config { page_size: 8, ..config() });
-    let asked = |kit: &Kit| match kit.request.as_ref().map(|r| r.verb.clone()) {
-        Some(Verb::List { limit, metadata_only, .. }) => (limit, metadata_only),
+    let asked = |kit: &Kit| match kit.request.as_ref().map(|r| (&r.verb, r.metadata_only)) {
+        Some((Verb::List { limit, .. }, metadata_only)) => (*limit, metadata_only),
         _ => panic!("{}", kit.asked()),
     };
     let mut limits = Vec::new();

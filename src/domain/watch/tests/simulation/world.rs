@@ -219,8 +219,8 @@ impl World {
                     Some((id, Answering::Probe { known: version(&rv) <= self.api.rv }))
                 }
                 Action::Send(Request { id, verb: Verb::Review { .. }, .. }) => Some((id, Answering::Review)),
-                Action::Send(Request { id, verb: Verb::Watch { rv, metadata_only, .. }, .. }) => {
-                    Some((id, Answering::Watch { cursor: version(&rv), headed: false, metadata: metadata_only }))
+                Action::Send(Request { id, verb: Verb::Watch { rv, .. }, metadata_only: metadata }) => {
+                    Some((id, Answering::Watch { cursor: version(&rv), headed: false, metadata }))
                 }
                 Action::Send(Request { id, verb: Verb::List { limit, next, at_least, .. }, .. }) => {
                     let (at, from) = match next.as_deref().and_then(|token| token.split_once('/')) {
