@@ -218,10 +218,10 @@ impl Watchers {
             // No watch leads from the objects of the one definition to those of the other: a list does, behind a gap.
             (capture.position, capture.no_checkpoint) = (Rv::default(), true);
         }
-        let resume = self.memory.checkpoints.get(&id).filter(|_| !is_another);
+        let resume = self.memory.checkpoints.get(&id);
         let resume_from = resume.map_or_else(Point::default, |c| Point {
             history_epoch: c.history_epoch,
-            rv: Rv::new(c.rv.as_deref().unwrap_or_default()),
+            rv: Rv::new(c.rv.as_deref().filter(|_| !is_another).unwrap_or_default()),
         });
         let partitions = self.topic(&topic).map_or(1, |spec| spec.partitions);
         let writer = Writer::new(kind.clone(), topic.clone(), partitions, &self.cluster, self.writer_epoch);
