@@ -9,7 +9,7 @@ use super::connect;
 use super::failure::{ERROR, Failure, UNAVAILABLE, USAGE};
 use super::kinds::among;
 use super::output::{Out, Table};
-use crate::domain::audit::{Difference, Side, Version, confirmed, differences};
+use crate::domain::audit::{Difference, Side, Version, ahead, confirmed, differences};
 use crate::domain::index::Name;
 use crate::domain::kind::{Kind, Tracking};
 use crate::domain::pattern::Pattern;
@@ -126,10 +126,20 @@ async fn compare(
 ) -> Result<Verdict, Failure> {
     let watch = &loaded.settings.watch;
     let mut first: Option<(Rv, Instant, Vec<Difference>)> = None;
-    loop {
+    let list = async || {
         let listed = identities::list(cluster, &target, watch.page_size, watch.max_page_bytes).await;
-        let Listed { rv, side, .. } = listed.map_err(|error| unlisted(&error, &target))?;
-        let found = differences(&rv, &side, &source.side(&target, deadline).await?);
+        listed.map_err(|error| unlisted(&error, &target))
+    };
+    loop {
+        let Listed { rv, side, .. } = list().await?;
+        let ours = source.side(&target, deadline).await?;
+        let mut found = differences(&rv, &side, &ours);
+        let newer: Side = ours.into_iter().filter(|(_, ours)| ours.rv > rv).collect();
+        if !newer.is_empty() {
+            // Changed since, or ahead of what the server ever told: a list that is made now has come to every true version.
+            let Listed { rv, side, .. } = list().await?;
+            found.extend(ahead(&rv, &side, newer));
+        }
         let verdict = |differences| Verdict { target: target.clone(), objects: side.len(), differences };
         if found.is_empty() {
             return Ok(verdict(found));

@@ -209,6 +209,19 @@ mod tests {
         assert_eq!(next_full(five, 0.5, Duration::from_secs(60)), Duration::from_secs(3000));
     }
 
+    #[test]
+    fn what_the_log_held_before_the_list_at_a_version_beyond_it_never_was() {
+        let side = |names: &[(&str, &str)]| -> Side {
+            let at = |name: &str| Name { namespace: "n".into(), name: name.into() };
+            let version = |rv: &str| Version { uid: "u".into(), rv: Rv::new(rv) };
+            names.iter().map(|(name, rv)| (at(name), version(rv))).collect()
+        };
+        let found =
+            ahead(&Rv::new("20"), &side(&[("a", "5"), ("c", "20")]), side(&[("a", "99"), ("b", "98"), ("c", "20")]));
+        let found: Vec<_> = found.iter().map(|d| (&*d.at.name, d.what, d.server.is_some())).collect();
+        assert_eq!(found, [("a", What::Newer, true), ("b", What::Ghost, false)]);
+    }
+
     proptest! {
         // Histories of creations and deletions; the list is of one version, the fold of that or a later one.
         #[test]
