@@ -5,7 +5,7 @@
 
 use super::rt::{self, Context, Worker};
 use crate::domain::kind::Kind;
-use crate::domain::roster::Roster;
+use crate::domain::roster::{New, Roster};
 use crate::domain::rv::Rv;
 use crate::domain::target::Target;
 use crate::domain::watch::{Request, Verb};
@@ -38,6 +38,8 @@ pub trait Keeper: Send + Sync + 'static {
     fn is_unknown<'a>(&'a self, kind: &'a Kind) -> BoxFuture<'a, bool>;
     /// Gives kinds their topics, tables and watchers. Those that it failed for, with the reason; the others are watched.
     fn start(&self, kinds: Vec<Kind>) -> BoxFuture<'_, Vec<(Kind, String)>>;
+    /// Says that these kinds are served: a watcher that waits because its kind was not goes on.
+    fn served(&self, kinds: &[Kind]);
     /// Ends the watchers of a kind once all that they reported is in the log; topic and table stay. `is_gone`: what is
     /// known of its objects is deleted. The error says what it still waits for.
     fn stop<'a>(&'a self, kind: &'a Kind, is_gone: bool) -> BoxFuture<'a, Result<(), String>>;
@@ -178,7 +180,7 @@ async fn look(lent: &Lent) -> Result<Duration, String> {
     let found = found.map_err(|_| format!("discovery did not answer within {DISCOVERY:?}"))??;
     let mut roster = lent.roster.lock().await;
     let is_sure = |kind: &Kind| !found.unsure.iter().any(|group| group == kind.group());
-    let steps = roster.look(&found.kinds, is_sure, lent.most);
+    let steps = roster.look(&found.kinds, is_sure);
     let mut parked = found.parked;
     let park = |kind: &Kind, reason: String| ParkedKind { kind: kind.id(), reason, did_you_mean: None };
     let (mut going, mut is_certain) = (steps.going, true);
@@ -197,10 +199,13 @@ async fn look(lent: &Lent) -> Result<Duration, String> {
             Err(why) => parked.push(park(kind, why)),
         }
     }
-    if !steps.start.is_empty() {
-        tracing::info!(kinds = ?steps.start, "the API server serves them now");
-        let failed = lent.keeper.start(steps.start.clone()).await;
-        for kind in steps.start {
+    lent.keeper.served(&found.kinds);
+    // What has just been stopped begins again by this very look: nobody watches it until then.
+    let New { start, beyond } = roster.new_of(&found.kinds, lent.most);
+    if !start.is_empty() {
+        tracing::info!(kinds = ?start, "the API server serves them now");
+        let failed = lent.keeper.start(start.clone()).await;
+        for kind in start {
             match failed.iter().find(|(other, _)| *other == kind) {
                 Some((_, why)) => parked.push(park(&kind, why.clone())),
                 None => roster.started(kind),
@@ -208,9 +213,9 @@ async fn look(lent: &Lent) -> Result<Duration, String> {
         }
     }
     let most = lent.most;
-    let beyond =
+    let one_too_many =
         |kind| park(kind, format!("more than watch.max_kinds = {most} kinds are served: raise it, or name fewer"));
-    parked.extend(steps.beyond.iter().map(beyond));
+    parked.extend(beyond.iter().map(one_too_many));
     parked.sort_by(|a, b| a.kind.cmp(&b.kind));
     parked.dedup_by(|a, b| a.kind == b.kind);
     let (nothing_is_parked, is_settled) = (parked.is_empty(), roster.is_settled());

@@ -427,6 +427,20 @@ impl Handler<Resync> for Watcher {
     }
 }
 
+/// Discovery says that the kind is served: whoever waits since a request was answered with 404 asks again at once.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct Served;
+
+impl Handler<Served> for Watcher {
+    type Result = ();
+
+    fn handle(&mut self, _: Served, ctx: &mut Context<Self>) {
+        self.core.served(self.env());
+        self.turn(ctx);
+    }
+}
+
 /// Faults on purpose; see `crate::testing`.
 mod mutants {
     use crate::domain::record::OutRecord;

@@ -169,9 +169,9 @@ async fn resolve(settings: &Settings, shared: &Shared, ends: &Ends) -> Result<Fo
     retrying(shared, "discovery", || async {
         let mut found = kinds::find(settings, &*ends.api).await.map_err(Trial::Later)?;
         let most = settings.watch.max_kinds;
-        let steps = Roster::default().look(&found.kinds, |_| true, most);
-        found.parked.extend(steps.beyond.iter().map(|kind| kinds::beyond(kind, most)));
-        Ok(Found { kinds: steps.start, ..found })
+        let new = Roster::default().new_of(&found.kinds, most);
+        found.parked.extend(new.beyond.iter().map(|kind| kinds::beyond(kind, most)));
+        Ok(Found { kinds: new.start, ..found })
     })
     .await
 }

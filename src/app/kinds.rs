@@ -60,6 +60,10 @@ impl Keeper for Watchers {
         Box::pin(Watchers::start(self, kinds))
     }
 
+    fn served(&self, kinds: &[Kind]) {
+        Watchers::served(self, kinds);
+    }
+
     fn stop<'a>(&'a self, kind: &'a Kind, is_gone: bool) -> BoxFuture<'a, Result<(), String>> {
         Box::pin(Watchers::stop(self, kind, is_gone))
     }

@@ -40,6 +40,7 @@ use crate::settings::{Scope, Settings, WATCHES_A_KIND};
 use crate::store::Store;
 use actix::prelude::Addr;
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, Semaphore, watch};
@@ -164,11 +165,14 @@ impl Watchers {
 
     fn wire_kind(&self, kind: &Kind, folded: &watch::Receiver<bool>, frame_budget: usize) -> Vec<Wired> {
         let targets = self.settings.watch.targets_of(kind);
+        // In another scope it has other watchers: what those of before knew is not gone on with, should they come back.
+        lock(&self.lent).retain(|id, lent| lent.target.kind != *kind || targets.iter().any(|t| t.id() == *id));
         let siblings = Arc::new(Siblings::new(targets.clone()));
         targets.iter().map(|target| self.wire(target, folded.clone(), &siblings, frame_budget)).collect()
     }
 
-    /// One watcher. One that was there before goes on with what it had: index, position, lane.
+    /// One watcher. One that was there before goes on with what it had: index, position, lane; of a kind that was defined
+    /// anew, as another, no position.
     fn wire(
         &self,
         target: &Target,
@@ -178,7 +182,7 @@ impl Watchers {
     ) -> Wired {
         let id = target.id();
         let before = lock(&self.lent).get(&id).cloned();
-        let same = before.clone().filter(|lent| lent.target.kind.version() == target.kind.version());
+        let same = before.clone().filter(|lent| lent.target.kind.is_identical(&target.kind));
         let lent = same.unwrap_or_else(|| {
             let lent = Arc::new(self.lend(target, folded, siblings, frame_budget, before.as_deref()));
             lock(&self.lent).insert(id.clone(), lent.clone());
@@ -208,10 +212,16 @@ impl Watchers {
     ) -> watcher::Lent {
         let (settings, kind, id) = (&self.settings, target.kind.clone(), target.id());
         let topic = self.named(&kind.topic());
+        let is_another = before.is_some_and(|before| !before.target.kind.may_be_one_definition(&kind));
+        let mut capture = before.and_then(|before| lock(&before.capture).take());
+        if let Some(capture) = capture.as_mut().filter(|capture| is_another && !capture.position.is_empty()) {
+            // No watch leads from the objects of the one definition to those of the other: a list does, behind a gap.
+            (capture.position, capture.no_checkpoint) = (Rv::default(), true);
+        }
         let resume = self.memory.checkpoints.get(&id);
         let resume_from = resume.map_or_else(Point::default, |c| Point {
             history_epoch: c.history_epoch,
-            rv: Rv::new(c.rv.as_deref().unwrap_or_default()),
+            rv: Rv::new(c.rv.as_deref().filter(|_| !is_another).unwrap_or_default()),
         });
         let partitions = self.topic(&topic).map_or(1, |spec| spec.partitions);
         let writer = Writer::new(kind.clone(), topic.clone(), partitions, &self.cluster, self.writer_epoch);
@@ -239,7 +249,7 @@ impl Watchers {
         let redaction = (kind, self.policy.clone());
         watcher::Lent {
             target: target.clone(),
-            capture: Mutex::new(before.and_then(|before| lock(&before.capture).take())),
+            capture: Mutex::new(capture),
             overlay: Mutex::new(Overlay::new(limits(settings, 1).bytes / 2)),
             row: WatcherRow::new(target.clone(), lane.clone()),
             lane,
@@ -358,9 +368,19 @@ impl Watchers {
         failed
     }
 
+    /// Wakes the watchers of these kinds that wait for them to be served.
+    pub(super) fn served(&self, kinds: &[Kind]) {
+        for (addr, lent) in lock(&self.running).values() {
+            if lent.row.parked.load(Ordering::Acquire) && kinds.contains(&lent.target.kind) {
+                rt::tell(addr, watcher::Served);
+            }
+        }
+    }
+
     /// Ends the watchers of a kind, once what they have to write is in the log.
     pub(super) async fn stop(&self, kind: &Kind, is_gone: bool) -> Result<(), String> {
         let Some(supervisor) = self.supervisor.get() else { return Ok(()) };
+        let what = if is_gone { "the API server does not serve it any more" } else { "it is served as another now" };
         let of_kind = |(id, (addr, lent)): (&String, &Running)| {
             (lent.target.kind == *kind).then(|| (id.clone(), addr.clone(), lent.clone()))
         };
@@ -369,7 +389,7 @@ impl Watchers {
             let mut folded = lent.folded.clone();
             let is_folded = async { folded.wait_for(|folded| *folded).await.is_ok() };
             if !tokio::time::timeout(LAST_RECORDS, is_folded).await.unwrap_or(false) {
-                return Err("the API server does not serve it any more; its topic is still being read".into());
+                return Err(format!("{what}; its topic is still being read"));
             }
             loop {
                 let going = addr.send(LetGo { is_gone }).await;
@@ -381,9 +401,7 @@ impl Watchers {
                 // What nobody hands over is never acked, and would hold its part of the lanes' budget for ever.
                 let waiting = pump::drained(lent.lane.clone(), tokio::time::Instant::now() + LAST_RECORDS).await.left;
                 if waiting > 0 {
-                    return Err(format!(
-                        "the API server does not serve it any more; its last {waiting} records wait for the log"
-                    ));
+                    return Err(format!("{what}; its last {waiting} records wait for the log"));
                 }
                 if going.left == 0 {
                     break;

@@ -23,7 +23,7 @@ pub enum Content {
     Metadata,
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 struct Spec {
     group: Box<str>,
     version: Box<str>,
@@ -177,6 +177,17 @@ impl Kind {
         self.0.builtin
     }
 
+    /// Whether nothing at all tells them apart, where equal kinds may differ in version, names and scope.
+    pub fn is_identical(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+
+    /// Whether both may be the same definition at two times: as long as it lives, neither its `kind:` nor its scope changes.
+    /// If not, no object of the one is an object of the other.
+    pub fn may_be_one_definition(&self, other: &Self) -> bool {
+        self == other && self.0.name == other.0.name && self.0.namespaced == other.0.namespaced
+    }
+
     /// How its changes are tracked.
     pub fn tracking(&self) -> Tracking {
         self.0.tracking
@@ -280,6 +291,23 @@ mod tests {
         assert_eq!((nodes.id().as_str(), nodes.namespaced()), ("nodes", false));
         assert_eq!(nodes.path(None), "/api/v1/nodes");
         assert_eq!(certificates, Kind::custom("cert-manager.io", "v2", "certificates", "Certificate", true));
+    }
+
+    #[test]
+    fn equal_kinds_may_differ_in_version_names_and_scope() {
+        let shapes = |version, name, namespaced| Kind::custom("example.com", version, "shapes", name, namespaced);
+        let shape = shapes("v1", "Shape", true);
+        assert!(shape.is_identical(&shapes("v1", "Shape", true)));
+        let called = shape.clone().known_as("shape", &["sh".to_owned()]);
+        for (other, may_be_one) in [
+            (called, true),
+            (shapes("v2", "Shape", true), true),
+            (shapes("v1", "Form", true), false),
+            (shapes("v1", "Shape", false), false),
+        ] {
+            assert!(shape == other && !shape.is_identical(&other));
+            assert_eq!(shape.may_be_one_definition(&other), may_be_one);
+        }
     }
 
     #[test]

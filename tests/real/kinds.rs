@@ -5,6 +5,7 @@ use super::kit::{Parts, Product, Trial, Where::*, eventually};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::process::Command;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 pub const TRIALS: &[Trial] = &[
@@ -12,6 +13,8 @@ pub const TRIALS: &[Trial] = &[
     ("a_kind_that_goes_is_deleted_in_the_log_and_one_that_comes_back_is_watched_again", Both, goes_and_comes_back),
     ("a_kind_that_is_named_and_not_served_is_parked_and_watched_once_it_is", Both, named_and_not_served),
     ("a_kind_that_goes_while_the_process_is_down_is_deleted_in_the_log", Both, goes_while_down),
+    ("a_kind_that_is_defined_anew_as_another_is_watched_as_what_it_is_now", Both, defined_anew),
+    ("a_kind_that_is_back_before_it_was_missed_twice_is_watched_again_within_ten_seconds", Both, back_at_once),
 ];
 
 const PROMISED: Duration = Duration::from_secs(10);
@@ -232,4 +235,104 @@ fn goes_while_down(parts: &Parts) {
     eventually("it is parked", || parked(&product).contains_key(&kind).then_some(()));
     let records = parts.dump(&product.topic("k8s-ghosts.down.test"));
     assert_eq!((deletes(&records), violations(&records)), (2, Vec::new()));
+}
+
+/// A definition with that `kind:` and scope.
+fn define_as(parts: &Parts, plural: &str, group: &str, kind: &str, scope: &str) {
+    let schema = json!({"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}});
+    let definition = json!({
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": id(plural, group)},
+        "spec": {
+            "group": group,
+            "names": {"plural": plural, "singular": kind.to_lowercase(), "kind": kind},
+            "scope": scope,
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": schema}],
+        },
+    });
+    parts.api("POST", DEFINITIONS, &definition);
+}
+
+/// An object of what is defined now, as soon as the API server takes it.
+fn create_as(parts: &Parts, plural: &str, group: &str, kind: &str, namespace: Option<&str>, name: &str) {
+    let object = json!({"apiVersion": format!("{group}/v1"), "kind": kind, "metadata": {"name": name}});
+    let place = namespace.map(|namespace| format!("namespaces/{namespace}/")).unwrap_or_default();
+    let path = format!("/apis/{group}/v1/{place}{plural}");
+    eventually("the object is taken", || {
+        let (status, answer) = parts.ask("POST", &path, &object);
+        // The API server may answer for the definition of before for a moment.
+        assert!(matches!(status, 201 | 400 | 404 | 405 | 409 | 429 | 500..), "{path}: {status} {answer}");
+        matches!(status, 201 | 409).then_some(())
+    });
+}
+
+/// What `/api/v1/kinds` says of a kind: its `kind:`, and whether it lives in namespaces.
+fn shown(product: &Product, kind: &str) -> Option<(String, bool)> {
+    let (_, kinds) = product.get("/api/v1/kinds");
+    let kinds = kinds["items"].as_array().expect("a list").clone();
+    let item = kinds.into_iter().find(|item| item["id"] == kind)?;
+    Some((item["name"].as_str()?.to_owned(), item["namespaced"].as_bool()?))
+}
+
+fn names(product: &Product, kind: &str) -> Vec<String> {
+    let (status, body) = product.get(&format!("/api/v1/objects?kind={kind}"));
+    let items = body["items"].as_array().filter(|_| status == 200).cloned().unwrap_or_default();
+    items.iter().map(|item| item["metadata"]["name"].as_str().expect("a name").to_owned()).collect()
+}
+
+fn defined_anew(parts: &Parts) {
+    let group = "anew.test";
+    let (named, scoped) = (id("shapes", group), id("places", group));
+    let sets = [&named, &scoped].map(|kind| format!("watch.\"{kind}\".policy=\"full\""));
+    define_as(parts, "shapes", group, "Shape", "Namespaced");
+    create_as(parts, "shapes", group, "Shape", Some("default"), "s-0");
+    define_as(parts, "places", group, "Place", "Namespaced");
+    create_as(parts, "places", group, "Place", Some("default"), "p-0");
+    let product = parts.product("anew", &sets.each_ref().map(String::as_str));
+    eventually("both are there", || {
+        (names(&product, &named) == ["s-0"] && names(&product, &scoped) == ["p-0"]).then_some(())
+    });
+    for (round, (kind, scope)) in [("Form", "Cluster"), ("Shape", "Namespaced")].into_iter().enumerate() {
+        let (shape, place) = (format!("s-{}", round + 1), format!("p-{}", round + 1));
+        let namespace = (scope == "Namespaced").then_some("default");
+        undefine(parts, "shapes", group);
+        define_as(parts, "shapes", group, kind, "Namespaced");
+        undefine(parts, "places", group);
+        define_as(parts, "places", group, "Place", scope);
+        create_as(parts, "shapes", group, kind, Some("default"), &shape);
+        create_as(parts, "places", group, "Place", namespace, &place);
+        eventually("what there is now is there, and nothing else", || {
+            (names(&product, &named) == [shape.as_str()] && names(&product, &scoped) == [place.as_str()]).then_some(())
+        });
+        assert_eq!(shown(&product, &named), Some((kind.to_owned(), true)));
+        assert_eq!(shown(&product, &scoped), Some(("Place".to_owned(), namespace.is_some())));
+    }
+    for kind in [&named, &scoped] {
+        let records = parts.dump(&product.topic(&format!("k8s-{kind}")));
+        assert_eq!((deletes(&records), violations(&records)), (2, Vec::new()), "{kind}");
+    }
+    let verdict = verify(parts, &product, &sets);
+    assert_eq!(verdict["equal"], true, "{verdict}");
+}
+
+fn back_at_once(parts: &Parts) {
+    let (plural, group) = ("returners", "once.test");
+    let kind = id(plural, group);
+    let set = format!("watch.\"{kind}\".policy=\"full\"");
+    define(parts, plural, group);
+    create(parts, plural, group, "default", "a");
+    let product = parts.product("once", &[&set]);
+    eventually("it is there", || (names(&product, &kind) == ["a"]).then_some(()));
+    undefine(parts, plural, group);
+    eventually("its watch is refused, or its watcher gone", || {
+        let rows = product.running.board().watchers();
+        rows.iter().all(|row| row.target.kind.id() != kind || row.parked.load(Ordering::Acquire)).then_some(())
+    });
+    define(parts, plural, group);
+    create(parts, plural, group, "default", "b");
+    let since = now();
+    eventually("it is watched again", || (names(&product, &kind) == ["b"]).then_some(()));
+    println!("a kind that was parked and is back: watched again after {:.1?}", since.elapsed());
+    assert!(since.elapsed() < PROMISED, "{:?}", since.elapsed());
 }

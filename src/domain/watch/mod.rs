@@ -34,7 +34,7 @@
 //! | Review | allowed: the refusal was a passing one | backoff, then the same again |
 //! | | no right to list | Parked; tried again after 1 to 10 minutes |
 //! | | rights to list and none to watch | Wait for the poll interval, then List (list-only) |
-//! | List, Watch | 404 | Parked |
+//! | List, Watch | 404 | Parked; tried again at once when discovery says that the kind is served |
 //! | | any other failure | Wait (full-jitter backoff, Retry-After), then the same again |
 //!
 //! A list is one step for the position: it moves only when everything derived from the list has been committed. What a list
@@ -159,6 +159,8 @@ pub struct WatchCore {
     by_pages: bool,
     /// Lists as a stream that came to no end, since the last that did.
     unfinished: u8,
+    /// It is parked since the kind is not served.
+    unserved: bool,
 }
 
 /// Bytes of an error body that are kept for its message.
@@ -197,6 +199,7 @@ impl WatchCore {
             no_watch_list: false,
             by_pages: false,
             unfinished: 0,
+            unserved: false,
         }
     }
 
@@ -441,6 +444,7 @@ impl WatchCore {
 
     fn wait(&mut self, delay: Duration, then: Then, parked: bool, reason: String, env: Env) {
         self.close();
+        self.unserved = false;
         self.state = State::Waiting { until: env.now + delay, then, parked, reason };
     }
 
@@ -482,8 +486,20 @@ impl WatchCore {
         )
     }
 
-    fn not_served(&self) -> String {
-        format!("the API server does not serve {} {}", self.kind().api_version(), self.kind().plural())
+    /// 404: left alone until somebody says that it is served, and else asked for now and then.
+    fn not_served(&mut self, then: Then, env: Env) {
+        let reason = format!("the API server does not serve {} {}", self.kind().api_version(), self.kind().plural());
+        self.park(reason, then, env);
+        self.unserved = true;
+    }
+
+    /// Discovery says that the kind is served: what waits for nothing but that goes on.
+    pub fn served(&mut self, env: Env) {
+        if let State::Waiting { until, parked: true, .. } = &mut self.state
+            && std::mem::take(&mut self.unserved)
+        {
+            *until = env.now;
+        }
     }
 }
 

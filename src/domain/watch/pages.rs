@@ -150,7 +150,7 @@ impl WatchCore {
                 None => self.relist("page_expired", env),
             },
             403 => self.review("list", About::List(cause)),
-            404 => self.park(self.not_served(), Then::List(cause), env),
+            404 => self.not_served(Then::List(cause), env),
             401 | 429 => {
                 let State::Listing(l) = std::mem::replace(&mut self.state, State::Start) else { return };
                 self.failed(reason, response.retry_after, Then::Page(l), env);

@@ -117,7 +117,7 @@ impl WatchCore {
             (400, _) => self.relist("version_refused", env),
             (403, _) if self.list_only => self.wait_for_poll(env),
             (403, _) => self.review("watch", About::Watch),
-            (404, _) => self.park(self.not_served(), Then::Watch, env),
+            (404, _) => self.not_served(Then::Watch, env),
             (401 | 429, _) => self.failed(reason, response.retry_after, Then::Watch, env),
             _ if status.is_too_large() => self.failed(reason, response.retry_after, Then::Probe, env),
             _ if peek => self.peek_failed(env),

@@ -84,6 +84,31 @@ fn a_kind_that_is_not_served_is_parked_and_comes_back_where_it_was() {
 }
 
 #[test]
+fn a_kind_that_is_parked_since_it_was_not_served_goes_on_as_soon_as_discovery_says_that_it_is() {
+    let mut kit = Kit::watching();
+    kit.answer(404, &status(404, "NotFound"));
+    let parked_at = kit.env.now;
+    kit.core.served(kit.env);
+    kit.tick();
+    assert_eq!((kit.asked().as_str(), kit.env.now), ("watch 10", parked_at));
+    kit.answer(404, &status(404, "NotFound"));
+    assert!(kit.wait() >= Duration::from_secs(60), "nobody says anything");
+    assert_eq!(kit.asked(), "watch 10");
+
+    let mut kit = Kit::new();
+    kit.answer(404, "");
+    kit.core.served(kit.env);
+    kit.tick();
+    assert_eq!(kit.asked(), "list");
+    kit.answer(403, "");
+    kit.review(false);
+    kit.core.served(kit.env);
+    kit.tick();
+    assert!(kit.phase().starts_with("parked: not allowed to list"), "rights are missing all the same: {}", kit.phase());
+    assert!(kit.wait() >= Duration::from_secs(60));
+}
+
+#[test]
 fn where_lists_are_allowed_and_watches_are_not_it_lists_at_the_poll_interval() {
     let mut kit = Kit::watching();
     for round in 0..8_u64 {
