@@ -12,6 +12,7 @@ pub const TRIALS: &[Trial] = &[
     ("a_name_that_is_taken_again_while_nobody_watched_is_a_delete_and_a_create", same_name_new_uid),
     ("a_cluster_that_is_restored_to_an_older_state_begins_a_new_history", rewound),
     ("a_cluster_that_was_restored_while_we_were_down_begins_a_new_history", rewound_while_down),
+    ("a_history_that_was_restored_and_overtook_us_unseen_is_found_by_the_audit", overtaken),
     ("a_server_that_restarts_with_a_lower_version_begins_a_new_history", restarted_lower),
 ];
 
@@ -104,6 +105,12 @@ fn of_a_new_history(scene: Scene) {
         after.value.as_ref().map_or(&Value::Null, |v| &v["source"])
     );
     assert!(scene.gaps() > 0, "a rewound history is declared");
+    // A name of the lost future, at versions that are still below that one's.
+    scene.create("only-then");
+    scene.seen("only-then");
+    scene.change("only-then");
+    scene.seen("only-then");
+    scene.delete("only-then");
     scene.settle();
 }
 
@@ -122,6 +129,23 @@ fn rewound_while_down() {
     scene.faults().rewind(backup).expect("the history reaches there");
     scene.start();
     of_a_new_history(scene);
+}
+
+/// Nothing tells that the version that is gone on from is another history's: it is served, and what the audit finds missing
+/// is all there is to go by.
+fn overtaken() {
+    let scene = Scene::with(30, "configmaps", &["watch.audit_interval=\"2s\"", "watch.poll_interval=\"500ms\""]);
+    let backup = with_a_future(&scene);
+    scene.while_cut_off(|scene| {
+        let future = scene.parts.sandbox().revision();
+        scene.faults().rewind(backup).expect("the history reaches there");
+        let mut n = 0;
+        while scene.parts.sandbox().revision() <= future {
+            scene.create(&format!("other-{n}"));
+            n += 1;
+        }
+    });
+    scene.settle();
 }
 
 fn restarted_lower() {
