@@ -24,6 +24,8 @@ pub(super) enum About {
     List(&'static str),
     /// A watch was refused.
     Watch,
+    /// A probe was refused.
+    Probe,
     /// Two lists agree that most of the kind is gone.
     MassDeletion(Box<Sweep>, &'static str),
 }
@@ -77,6 +79,8 @@ impl WatchCore {
                 Then::Probe,
                 env,
             ),
+            // Servers that have just started refuse what they will allow: that is no reason for a list.
+            403 => self.review("list", About::Probe),
             // The list that follows says what is wrong, and is refused in the same way if it is.
             400..=499 => self.relist(if code == 410 { "expired" } else { "version_refused" }, env),
             // A server that cannot list now may be able to watch; should versions have gone back while a watch was broken, its
@@ -128,6 +132,8 @@ impl WatchCore {
         match (reviewing.about, allowed) {
             (About::List(reason), Some(true)) => self.failed(passing("list"), None, Then::List(reason), env),
             (About::List(reason), _) => self.park(self.missing_right("list"), Then::List(reason), env),
+            (About::Probe, Some(true)) => self.failed(passing("list"), None, Then::Probe, env),
+            (About::Probe, _) => self.park(self.missing_right("list"), Then::Probe, env),
             (About::Watch, Some(true)) => self.failed(passing("watch"), None, Then::Watch, env),
             (About::Watch, _) => self.wait_for_poll(env),
             (About::MassDeletion(_, reason), Some(false)) => {

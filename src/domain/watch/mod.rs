@@ -30,7 +30,7 @@
 //! | | no room in the lane for long, and much to digest | Pressed, until the lane is half empty; then the same again |
 //! | Peek (metadata of the next change) | one line: a stub in its place | Watch behind it |
 //! | | not readable either | List |
-//! | List, Watch | 403 | Review |
+//! | Probe, List, Watch | 403 | Review |
 //! | Review | allowed: the refusal was a passing one | backoff, then the same again |
 //! | | no right to list | Parked; tried again after 1 to 10 minutes |
 //! | | rights to list and none to watch | Wait for the poll interval, then List (list-only) |

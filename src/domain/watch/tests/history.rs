@@ -28,6 +28,17 @@ fn a_probe_that_fails_is_made_again_and_one_that_is_refused_leads_to_a_list() {
         kit.wait();
         assert_eq!(kit.asked(), "probe 10", "{code}");
     }
+    let mut kit = restarted();
+    kit.answer(403, &status(403, "Forbidden"));
+    assert_eq!(kit.asked(), "review list");
+    kit.review(true);
+    kit.wait();
+    assert_eq!(kit.asked(), "probe 10", "a server that has just started refuses what it will allow");
+    kit.answer(403, &status(403, "Forbidden"));
+    kit.review(false);
+    assert!(kit.phase().starts_with("parked: not allowed to list services"), "{}", kit.phase());
+    kit.wait();
+    assert_eq!(kit.asked(), "probe 10");
     for code in [410, 400] {
         let mut kit = restarted();
         kit.answer(code, "");
