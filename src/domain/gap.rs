@@ -26,7 +26,7 @@ pub struct Gap {
     pub to: Option<Rv>,
     /// Why; a word from a closed set ([`REASONS`]).
     pub reason: &'static str,
-    /// Objects may have been deleted that nobody will ever hear of.
+    /// Objects may have been deleted, or Events have come and expired, that nobody will ever hear of.
     pub deletes_unknown: bool,
     /// The history that `to` belongs to.
     pub history_epoch: u64,

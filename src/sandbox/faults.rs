@@ -27,6 +27,8 @@ pub enum Fault {
         /// `Retry-After` in seconds.
         retry_after: Option<u64>,
     },
+    /// The version that is asked for is one that this server has not come to, as where it lags behind another.
+    TooLarge,
     /// Access reviews say no, and nothing is refused: rights that go while a list is under way.
     Denied,
     /// The answer comes later.
@@ -281,6 +283,10 @@ impl Faults {
                     Fault::Delay(by) => delay += by,
                     Fault::Refuse { code, retry_after } if refusal.is_none() => {
                         refusal = Some(refuse(code, retry_after, verb, resource));
+                    }
+                    Fault::TooLarge if refusal.is_none() => {
+                        let why = format!("Too large resource version, current: {}", self.state.revision());
+                        refusal = Some(Status::new(504, "Timeout", why));
                     }
                     _ => continue,
                 }

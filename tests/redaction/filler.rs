@@ -1,4 +1,4 @@
-//! Fills a value of any type that can be deserialized: every string becomes a canary, whatever the type asks for. So that
+//! Fills a value of any type that can be deserialized: every string holds a canary, whatever the type asks for. So that
 //! the types of Kubernetes are filled without naming a single field of theirs.
 
 use serde::de::value::StrDeserializer;
@@ -11,44 +11,78 @@ pub const CANARY: &str = "c4n4ry";
 pub const CANARY_BASE64: &str = "YzRuNHJ5";
 /// Where types end that contain themselves.
 const DEPTH: usize = 14;
+/// Values of an object: a schema contains itself in a dozen fields.
+const VALUES: usize = 20_000;
 
 type Error = serde::de::value::Error;
 
 /// A value whose shape the seed decides.
 pub fn filled<T: DeserializeOwned>(seed: u64) -> Result<T, Error> {
-    let mut state = seed | 1;
-    T::deserialize(Filler { state: &mut state, depth: 0, is_time: false })
+    let mut state = State { random: seed | 1, left: VALUES };
+    T::deserialize(Filler { state: &mut state, depth: 0, is_time: false, is_schema: false })
+}
+
+struct State {
+    random: u64,
+    /// Values that may still be made up.
+    left: usize,
 }
 
 struct Filler<'s> {
-    state: &'s mut u64,
+    state: &'s mut State,
     depth: usize,
     is_time: bool,
+    /// A schema, where a type takes one among others.
+    is_schema: bool,
 }
 
 impl Filler<'_> {
     fn chance(&mut self) -> u64 {
         // xorshift64
-        *self.state ^= *self.state << 13;
-        *self.state ^= *self.state >> 7;
-        *self.state ^= *self.state << 17;
-        *self.state
+        let random = &mut self.state.random;
+        *random ^= *random << 13;
+        *random ^= *random >> 7;
+        *random ^= *random << 17;
+        self.state.left = self.state.left.saturating_sub(1);
+        *random
+    }
+
+    fn is_over(&self) -> bool {
+        self.depth > DEPTH || self.state.left == 0
+    }
+
+    /// A text with a canary in it, as it is or in company.
+    fn text(&mut self) -> String {
+        match self.chance() % 6 {
+            0 => format!("{CANARY} {:x}", self.chance()),
+            1 => format!("{:x}/{CANARY}", self.chance()),
+            2 => format!("{{\"a\":\"{CANARY}\"}}"),
+            _ => CANARY.to_owned(),
+        }
     }
 
     fn deeper(&mut self) -> Filler<'_> {
-        Filler { state: self.state, depth: self.depth + 1, is_time: false }
+        Filler { state: self.state, depth: self.depth + 1, is_time: false, is_schema: self.is_schema }
     }
 }
 
 impl<'de> Deserializer<'de> for Filler<'_> {
     type Error = Error;
 
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        visitor.visit_str(CANARY)
+    fn deserialize_any<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, Error> {
+        if self.is_schema {
+            return visitor.visit_map(Entries {
+                filler: self.deeper(),
+                fields: &["description", "title"],
+                left: 0,
+                field: "",
+            });
+        }
+        visitor.visit_string(self.text())
     }
 
-    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        visitor.visit_str(CANARY)
+    fn deserialize_string<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, Error> {
+        visitor.visit_string(self.text())
     }
 
     /// Times, and bytes as base64; plain texts ask for an owned string.
@@ -74,7 +108,7 @@ impl<'de> Deserializer<'de> for Filler<'_> {
     }
 
     fn deserialize_option<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, Error> {
-        let absent = self.depth > DEPTH || self.chance().is_multiple_of(16);
+        let absent = self.is_over() || self.chance().is_multiple_of(16);
         if absent { visitor.visit_none() } else { visitor.visit_some(self) }
     }
 
@@ -88,16 +122,17 @@ impl<'de> Deserializer<'de> for Filler<'_> {
     }
 
     fn deserialize_seq<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, Error> {
-        let left = if self.depth > DEPTH { 0 } else { 1 + self.chance() % 2 };
-        visitor.visit_seq(Entries { filler: self, fields: &[], left })
+        let left = if self.is_over() { 0 } else { 1 + self.chance() % 2 };
+        visitor.visit_seq(Entries { filler: self, fields: &[], left, field: "" })
     }
 
     fn deserialize_map<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, Error> {
-        let left = if self.depth > DEPTH { 0 } else { 1 + self.chance() % 2 };
+        let left = if self.is_over() { 0 } else { 1 + self.chance() % 2 };
         visitor.visit_map(Entries {
             filler: self,
             fields: &["k1", "k2"][..usize::try_from(left).expect("small")],
             left,
+            field: "",
         })
     }
 
@@ -107,7 +142,7 @@ impl<'de> Deserializer<'de> for Filler<'_> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
-        visitor.visit_map(Entries { filler: self, fields, left: 0 })
+        visitor.visit_map(Entries { filler: self, fields, left: 0, field: "" })
     }
 
     forward_to_deserialize_any! {
@@ -119,7 +154,12 @@ struct Entries<'s> {
     filler: Filler<'s>,
     fields: &'static [&'static str],
     left: u64,
+    /// The member whose value is next.
+    field: &'static str,
 }
+
+/// Members that take a schema, or something else in its place.
+const SCHEMAS: &[&str] = &["additionalItems", "additionalProperties", "dependencies", "items"];
 
 impl<'de> SeqAccess<'de> for Entries<'_> {
     type Error = Error;
@@ -147,6 +187,7 @@ impl<'de> MapAccess<'de> for Entries<'_> {
                 self.fields = Box::leak(more.into_boxed_slice());
                 continue;
             }
+            self.field = field;
             return seed.deserialize(StrDeserializer::new(field)).map(Some);
         }
         Ok(None)
@@ -156,6 +197,8 @@ impl<'de> MapAccess<'de> for Entries<'_> {
         if self.filler.depth > DEPTH * 4 {
             return Err(Error::custom("a type that contains itself without an option"));
         }
-        seed.deserialize(self.filler.deeper())
+        let mut filler = self.filler.deeper();
+        filler.is_schema = SCHEMAS.contains(&self.field) || filler.is_schema && self.field.starts_with('k');
+        seed.deserialize(filler)
     }
 }

@@ -175,7 +175,8 @@ impl WatchCore {
             && !commit.records.is_empty()
             && let Some(reason) = l.gap.take()
         {
-            let mut records = self.gap(reason, Some(list.rv.clone()), false, lent);
+            // Of a kind whose end is a TTL: what came and expired in between nobody will ever hear of.
+            let mut records = self.gap(reason, Some(list.rv.clone()), true, lent);
             records.append(&mut commit.records);
             commit.records = records;
         }

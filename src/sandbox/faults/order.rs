@@ -27,6 +27,7 @@ const PLAIN: &[(&str, Fault)] = &[
     ("partial-line", Fault::PartialLine),
     ("silent", Fault::Silent),
     ("stall", Fault::Stall),
+    ("too-large", Fault::TooLarge),
 ];
 
 /// The body of `POST /sandbox/faults`.

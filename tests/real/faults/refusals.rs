@@ -85,11 +85,14 @@ fn too_large_version() {
     scene.create_many(10);
     scene.seen("m-9");
     scene.while_cut_off(|scene| {
-        scene.fault("list", refuse(504, Some(1)), Some(2));
+        scene.fault("list", Fault::TooLarge, Some(2));
         scene.some_changes();
         scene.faults().compact();
     });
     scene.spent();
+    scene.seen("n-0");
+    let newest = scene.records().into_iter().rfind(|r| r.value.is_some()).expect("just seen").value.expect("one");
+    assert_eq!(newest["source"]["historyEpoch"], 0, "a server that lags has the same history");
     scene.settle();
 }
 
