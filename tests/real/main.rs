@@ -23,6 +23,7 @@ mod limits;
 mod losses;
 mod restart;
 mod resume;
+mod scope;
 mod server;
 mod shows;
 #[path = "../kit/waiting.rs"]
@@ -53,6 +54,7 @@ fn main() {
         ("canaries", canaries::TRIALS),
         ("restart", restart::TRIALS),
         ("resume", resume::TRIALS),
+        ("scope", scope::TRIALS),
         ("chaos", chaos::TRIALS),
         ("kinds", kinds::TRIALS),
         ("limits", limits::TRIALS),

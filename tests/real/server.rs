@@ -16,6 +16,7 @@ use std::process::Command;
 pub const TRIALS: &[Trial] = &[
     ("a_half_open_connection_is_given_up_and_resumed", Real, half_open),
     ("rights_that_are_edited_mid_life_park_the_kind_and_bring_it_back", Real, rights_edited),
+    ("where_only_lists_are_allowed_changes_and_deletes_are_found_by_lists", Real, list_only),
     ("a_token_that_is_void_is_named_and_its_successor_taken_from_the_file", Real, token_void),
     ("in_a_cluster_a_token_that_expires_is_followed_by_the_one_in_its_file_and_nothing_is_lost", Real, token_expires),
     ("an_etcd_that_is_restored_to_an_older_state_begins_a_new_history", Real, etcd_restored),
@@ -153,6 +154,26 @@ fn rights_edited(parts: &Parts) {
     change(parts, NAME, "m-1", 1, &mut commits);
     allow(parts, NAME);
     settled(parts, &product, NAME, &commits);
+    product.shutdown();
+}
+
+fn list_only(parts: &Parts) {
+    const NAME: &str = "list-only";
+    let mut commits = Commits::default();
+    parts.namespace(NAME);
+    let token = account(parts, NAME);
+    let rules = json!({"rules": [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["list"]}]});
+    parts.api("PATCH", &format!("{RBAC}/namespaces/{NAME}/roles/reader"), &rules);
+    let kubeconfig = with_kubeconfig(&parts.cluster().kubeconfig_for(&token).expect("a kubeconfig"));
+    let [kubeconfig, id] = kubeconfig.each_ref().map(String::as_str);
+    let product = product(parts, NAME, &[kubeconfig, id, "watch.poll_interval=\"1s\""]);
+    let uids: Vec<String> = (0..10).map(|n| create(parts, NAME, &format!("m-{n}"), &mut commits)).collect();
+    said(&product, "lists every 1s");
+    settled(parts, &product, NAME, &commits);
+    delete(parts, NAME, "m-0", &uids[0], &mut commits);
+    change(parts, NAME, "m-1", 1, &mut commits);
+    let records = settled(parts, &product, NAME, &commits);
+    assert!(gaps(&records).iter().all(|gap| gap.reason == "list_only") && !gaps(&records).is_empty());
     product.shutdown();
 }
 
