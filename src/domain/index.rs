@@ -188,6 +188,8 @@ pub struct Index {
     era: u32,
     /// Everything is being written anew for a change of scope or redaction.
     rebasing: bool,
+    /// What is not written anew yet may hold what the redaction hides now.
+    distrusted: bool,
 }
 
 impl Index {
@@ -243,9 +245,22 @@ impl Index {
         }
     }
 
+    /// What the log holds was redacted in another way, or nobody knows how: everything is to be written anew, and until then
+    /// the bytes of what is known go nowhere.
+    pub fn distrust(&mut self) {
+        self.begin_rebase();
+        self.distrusted = true;
+    }
+
+    /// Whether the bytes of what the log holds may be written again. Asked for all; what is written anew is trusted sooner.
+    pub fn is_trusted(&self) -> bool {
+        !self.distrusted
+    }
+
     /// Everything has been written anew.
     pub fn rebased(&mut self) {
         self.rebasing = false;
+        self.distrusted = false;
     }
 
     /// Applies one note.
@@ -336,7 +351,7 @@ impl Index {
         if known.is_none()
             && let Some((_, death)) = self.dead.get(&uid).filter(|(epoch, _)| *epoch == history_epoch)
             // What a newer list or report shows alive was wrongly taken for dead: it comes back.
-            && (wire == Wire::Deleted || list.map_or(&rv, |l| &l.rv) <= death)
+            && (wire == Wire::Deleted || list.map_or(rv <= *death, |l| l.rv < *death))
         {
             return Outcome::filtered("dead", None);
         }
@@ -420,7 +435,9 @@ impl Index {
     ) {
         let Some(known) = self.by_uid.get(uid) else { return };
         let identity = Identity { namespace: &known.at.namespace, name: &known.at.name, uid, rv: &known.rv };
-        let object = redact::last_known(kind, &identity, before.before(&known.at, uid, &known.rv));
+        let is_trusted = !self.distrusted || known.era == self.era;
+        let json = is_trusted.then(|| before.before(&known.at, uid, &known.rv)).flatten();
+        let object = redact::last_known(kind, &identity, json);
         writes.push(Write::Change(Change {
             op: Op::Delete,
             observed: loss.observed,
