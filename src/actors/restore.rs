@@ -73,10 +73,13 @@ pub fn take_over(lent: &Lent) {
             begin_anew(&mut capture);
             capture.history_epoch = restored.history_epoch + 1;
         }
-        let Restored { live, owed, dead, ends, shadowed: keys, .. } = restored;
+        let Restored { live, stubs, owed, dead, ends, shadowed: keys, .. } = restored;
         let is_known = has_checkpoint || !live.is_empty() || !dead.is_empty() || !ends.is_empty();
         for (at, uid, rv, history_epoch) in live {
             capture.index.restore_live(at, uid, rv, history_epoch);
+        }
+        for (at, stub) in stubs {
+            capture.index.restore_stub(&at, stub);
         }
         // Who died in another history may live again in this one.
         let current = capture.history_epoch;
@@ -195,7 +198,8 @@ pub fn write_again(lent: &Lent, at: &Name) {
         return;
     };
     let identity = Identity { namespace: &at.namespace, name: &at.name, uid, rv };
-    let object = redact::last_known(&lent.target.kind, &identity, Some(json));
+    let stub = capture.index.stub(at).cloned();
+    let object = redact::as_held(&lent.target.kind, &identity, Some(json), stub);
     let change = Change {
         op: Op::Read,
         observed: Observed::Resume,
