@@ -1,10 +1,10 @@
 //! The rules that stand whatever the settings say, kind by kind: which members of an object are looked at on the way.
 
-use crate::domain::cut::{Field, Rule};
+use crate::domain::cut::{Field, Rule, flex_volume};
 use crate::domain::kind::Kind;
 
 /// Rises with every change of the rules below, so that what was written under older ones is written anew.
-pub(super) const VERSION: u32 = 3;
+pub(super) const VERSION: u32 = 4;
 
 /// The members of one level.
 pub(super) type Members = fn(&str) -> Rule;
@@ -190,6 +190,16 @@ fn template(key: &str) -> Rule {
 fn pod_spec(key: &str) -> Rule {
     match key {
         "containers" | "initContainers" | "ephemeralContainers" => Rule::Array(&Rule::Object(container)),
+        "volumes" => Rule::Volumes(&Rule::Array(&Rule::Object(volume))),
+        _ => Rule::Keep,
+    }
+}
+
+/// What is said to its driver may be a credential, as the literal value of a variable may.
+fn volume(key: &str) -> Rule {
+    match key {
+        "csi" => Rule::Object(|key| if key == "volumeAttributes" { Rule::Mask } else { Rule::Keep }),
+        "flexVolume" => Rule::Object(flex_volume),
         _ => Rule::Keep,
     }
 }

@@ -337,6 +337,24 @@ fn a_document_deeper_than_any_that_people_write_is_hidden_where_it_would_be_sear
 }
 
 #[test]
+fn what_is_said_to_a_volumes_driver_goes_from_unknown_documents_too_and_a_rule_keeps_it() {
+    let volumes = |share: &str| {
+        json!({"csi": {"driver": "d", "volumeAttributes": {"share": share}},
+            "flexVolume": {"driver": "f", "options": {"password": share}}, "options": ["ro"]})
+    };
+    let volume = Kind::custom("", "v1", "persistentvolumes", "PersistentVolume", false);
+    let object = |share: &str| json!({"metadata": certificate()["metadata"], "spec": volumes(share)});
+    let shown = redacted(&volume, level("persistentvolumes", Level::Full), &object(CANARY));
+    assert_eq!(shown["spec"], volumes("[redacted]"));
+    let policy = rules("pods", &[], &["/spec/volumes/*/csi/volumeAttributes/share"]);
+    assert_eq!(policy.faults(), []);
+    let pod = json!({"metadata": certificate()["metadata"], "spec": {"volumes": [volumes("x")]}});
+    let shown = redacted(&kind_of("pods"), policy, &pod);
+    assert_eq!(shown["spec"]["volumes"][0]["csi"]["volumeAttributes"]["share"], "x");
+    assert_eq!(shown["spec"]["volumes"][0]["flexVolume"]["options"]["password"], "[redacted]");
+}
+
+#[test]
 fn rules_for_many_kinds_add_up_and_the_most_specific_policy_decides() {
     let pattern = |text: &str| Pattern::parse(text).expect("a pattern");
     let texts = |texts: &[&str]| texts.iter().map(|t| (*t).to_owned()).collect();
