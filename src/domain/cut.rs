@@ -15,7 +15,7 @@ mod tests;
 use std::borrow::Cow;
 
 pub use apply::Cut;
-pub(in crate::domain) use members::flex_volume;
+pub(in crate::domain) use members::{deep_rule, flex_volume};
 pub use notes::{HASH_DIGITS, REDACTED};
 
 /// What happens to a value.

@@ -14,7 +14,7 @@ pub(super) fn annotation_rule(cutter: &Cutter<'_>, key: &str) -> Rule {
 }
 
 /// Members that [`Rule::Deep`] looks for.
-pub(super) fn deep_rule(key: &str) -> Rule {
+pub(in crate::domain) fn deep_rule(key: &str) -> Rule {
     match key {
         "env" => Rule::AnyEnv,
         "httpHeaders" => Rule::Array(&Rule::EnvVar),
