@@ -73,7 +73,7 @@ pub fn take_over(lent: &Lent) {
             begin_anew(&mut capture);
             capture.history_epoch = restored.history_epoch + 1;
         }
-        let Restored { live, owed, dead, ends, shadowed: keys, .. } = restored;
+        let Restored { live, stubs, owed, dead, ends, shadowed: keys, .. } = restored;
         let is_known = has_checkpoint || !live.is_empty() || !dead.is_empty() || !ends.is_empty();
         if !has_checkpoint && !live.is_empty() {
             // Whoever wrote it left no word: neither in which scope nor by which redaction.
@@ -81,6 +81,9 @@ pub fn take_over(lent: &Lent) {
         }
         for (at, uid, rv, history_epoch) in live {
             capture.index.restore_live(at, uid, rv, history_epoch);
+        }
+        for (at, stub) in stubs {
+            capture.index.restore_stub(&at, stub);
         }
         if !lent.is_trusted && capture.rebase.is_some() {
             capture.index.distrust();
@@ -207,7 +210,8 @@ pub fn write_again(lent: &Lent, at: &Name) {
         return;
     };
     let identity = Identity { namespace: &at.namespace, name: &at.name, uid, rv };
-    let object = redact::last_known(&lent.target.kind, &identity, Some(json));
+    let stub = capture.index.stub(at).cloned();
+    let object = redact::as_held(&lent.target.kind, &identity, Some(json), stub);
     let change = Change {
         op: Op::Read,
         observed: Observed::Resume,

@@ -56,7 +56,7 @@ impl Kit {
             selected: self.selected,
             suspect: self.suspect,
         };
-        let Outcome { writes, notes, filtered } =
+        let Outcome { writes, notes, filtered, .. } =
             self.index.reported(&pods(), wire, object(name, uid, rv), seen, &self.at_hand);
         assert_eq!(writes.is_empty(), filtered.is_some(), "what is not written has a reason");
         notes.into_iter().for_each(|note| self.index.note(note));

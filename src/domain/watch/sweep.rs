@@ -140,7 +140,7 @@ impl WatchCore {
     }
 
     /// The end of what neither the list shows nor the index knows: only the log says that it lives.
-    fn lay(&self, (at, Version { uid, rv }): &Ghost, list: &ListContext, lent: Lent<'_>) -> [Write; 2] {
+    fn lay(&self, (at, Version { uid, rv, .. }): &Ghost, list: &ListContext, lent: Lent<'_>) -> [Write; 2] {
         let Lent { capture, before, env, .. } = lent;
         let identity = Identity { namespace: &at.namespace, name: &at.name, uid, rv };
         let history_epoch = capture.history_epoch;
