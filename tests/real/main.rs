@@ -21,6 +21,7 @@ mod kit;
 mod laptop;
 mod limits;
 mod losses;
+mod oracle;
 mod restart;
 mod resume;
 mod scope;
@@ -96,6 +97,7 @@ fn main() {
         }
     }
     let alone = [
+        ("oracle", oracle::TRIALS.to_vec()),
         ("first_command", first_command::TRIALS.to_vec()),
         ("faults", faults::trials()),
         ("control", control::TRIALS.to_vec()),
