@@ -1,7 +1,7 @@
 //! What can be asked about capture, and that the answers are true: the account, the audit, `verify`, the budget.
 
 use crate::accounts::{accounts, assert_balanced};
-use crate::front::Front;
+use crate::front::{Behind, Front};
 use crate::kit::{Bed, MAPS, bed, config_map};
 use crate::product::{Product, json};
 use crate::waiting::eventually;
@@ -262,7 +262,7 @@ async fn verify_is_equal_or_names_what_differs() {
 
 async fn a_calm_process_keeps_to_the_budget_that_check_prints() {
     let bed = bed().await;
-    let front = Front::start(bed.sandbox.url(), bed.dir.path());
+    let front = Front::start(Behind::Plain(bed.sandbox.url().into()), bed.dir.path());
     let fast = ["watch.audit_interval=\"2s\"", "watch.poll_interval=\"500ms\"", "watch.pods.enabled=true"];
     let product = Product::at(&front.kubeconfig(), &fast);
     let check = json(&product.command(&["check", "-o", "json"], true));
