@@ -255,6 +255,11 @@ async fn verify_is_equal_or_names_what_differs() {
         assert!(away.status.code() == Some(69) && text.contains(says), "{arguments:?}: {away:?}");
     }
     assert!(!std::path::Path::new(&elsewhere).exists());
+    // It answers, and not what was asked.
+    bed.client.fault(&json!({"fault": "refuse", "code": 500, "resource": "configmaps", "verb": "list"})).await;
+    let away = product.command(&["verify", "--kind", "cm"], false);
+    let text = String::from_utf8_lossy(&away.stderr).into_owned();
+    assert!(away.status.code() == Some(69) && text.contains("answers 500 for configmaps"), "{away:?}");
     bed.sandbox.stop().await;
     let away = product.command(&["verify"], false);
     assert_eq!(away.status.code(), Some(69), "{away:?}");
