@@ -36,6 +36,9 @@ pub struct Declared {
     pub until: Option<String>,
 }
 
+/// One gap, which has a marker in each partition: from where, why, and which of those that agree in both.
+type Which = (Option<String>, String, usize);
+
 /// As versions are compared: by length, then as text.
 fn order(rv: &str) -> (usize, &str) {
     (rv.len(), rv)
@@ -62,14 +65,14 @@ fn is_watched(record: &Record) -> bool {
 pub fn gaps(records: &[Record]) -> Vec<Declared> {
     let text = |r: &Record, name: &str| r.header(name).filter(|v| !v.is_empty()).map(str::to_owned);
     let mut found: Vec<Declared> = Vec::new();
-    // One gap has a marker in each partition: the nth for that reason from that version on. Each with what was watched next.
-    let mut same: HashMap<(Option<String>, String, usize), Option<String>> = HashMap::new();
+    // Each with what was watched next.
+    let mut same: HashMap<Which, Option<String>> = HashMap::new();
     let mut epochs: HashMap<i32, u64> = HashMap::new();
     let nth = |found: &[Declared], gap: &Declared| {
         let like = |g: &&Declared| (g.partition, &g.from, &g.reason) == (gap.partition, &gap.from, &gap.reason);
         found.iter().filter(like).count()
     };
-    let mut open: Vec<(i32, (Option<String>, String, usize))> = Vec::new();
+    let mut open: Vec<(i32, Which)> = Vec::new();
     for record in records {
         let epoch = epochs.entry(record.partition).or_default();
         if record.key.starts_with('~') {
