@@ -172,6 +172,16 @@ fn settings_of(data_dir: &Path) -> agent_events::settings::Settings {
     settings::load(&Sources { set, ..Sources::default() }).expect("the settings hold").settings
 }
 
+/// Where checkpoints stand.
+pub const CHECKPOINTS: &str = "agent-events-checkpoints";
+
+/// What a log remembers, and the ends of the topic of Pods.
+pub fn memory(log: &EmbeddedLog) -> (Memory, Vec<i64>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let eye = Eye { log: log.clone(), runtime };
+    (eye.memory(), eye.ends())
+}
+
 struct Eye {
     log: EmbeddedLog,
     runtime: Runtime,
@@ -188,7 +198,7 @@ impl Eye {
     }
 
     fn memory(&self) -> Memory {
-        let records = self.runtime.block_on(self.log.read_all("agent-events-checkpoints"));
+        let records = self.runtime.block_on(self.log.read_all(CHECKPOINTS));
         Memory::read(&records.unwrap_or_default())
     }
 

@@ -3,12 +3,13 @@
 //!
 //! What the log holds: changes at 300 a second of a cluster of Pods, as capture itself makes the records, in the embedded
 //! log with the settings of `config/default.toml`. Those keep every version for 24 hours (`min.compaction.lag.ms`), so
-//! compaction removes nothing of a day, and nothing of what is generated here. The last five minutes of it, which is
-//! `store.save_interval`, are written by the product, whose fold was saved before them.
+//! compaction removes nothing of a day, and nothing of what is generated here. `event-stream` counts as told up to there. Then
+//! the start without a saved fold is measured; what it saves at its end becomes as old as it gets: five minutes of changes
+//! more, which is `store.save_interval`, are captured by the product, and it is killed.
 
 use crate::embedded;
 use crate::history::{self, History};
-use crate::life::{Feed, Reached, Task};
+use crate::life::{self, Feed, Reached, Task};
 use crate::report::Report;
 use crate::roles::Role;
 use crate::{Scale, cpu};
@@ -40,14 +41,12 @@ const EPOCH_OF_FIRST_LIFE: u64 = 1;
 
 /// Runs the section.
 pub fn run(report: &mut Report, scale: Scale) {
-    let (changes, tail, pods) = (scale.restart_changes, scale.restart_tail, scale.restart_pods);
-    let generated = changes.checked_sub(tail).expect("more changes than the tail has");
+    let (generated, tail, pods) = (scale.restart_changes, scale.restart_tail, scale.restart_pods);
     let dir =
         tempfile::tempdir_in(concat!(env!("CARGO_MANIFEST_DIR"), "/target")).expect("a directory beside the build");
     let data_dir = dir.path();
     let fold = data_dir.join("fold");
     let task = |feed| Task { data_dir: data_dir.to_owned(), pods, feed, began: cpu::wall() };
-    // Patiently: each may have to read all there is.
     let prepare = |feed, orderly: bool| {
         let mut life = Role::start("life", &task(feed));
         life.expect("ready");
@@ -61,13 +60,6 @@ pub fn run(report: &mut Report, scale: Scale) {
     let wall = cpu::wall();
     generate(data_dir, pods, generated);
     eprintln!("restart: {generated} changes generated in {:.0?}", cpu::wall().saturating_sub(wall));
-    let wall = cpu::wall();
-    prepare(Feed::Bookmark(generated), true);
-    eprintln!("restart: folded, told and saved in {:.0?}", cpu::wall().saturating_sub(wall));
-    let wall = cpu::wall();
-    prepare(Feed::Until(changes), false);
-    eprintln!("restart: the last {tail} changes captured in {:.0?}", cpu::wall().saturating_sub(wall));
-    let saved = size(&fold);
 
     let (mut read, mut bare) = (0.0, f64::INFINITY);
     let resume = |with_fold: bool| {
@@ -77,11 +69,16 @@ pub fn run(report: &mut Report, scale: Scale) {
         let mut life = Role::start("life", &task(Feed::Steady { per_second: RATE, away_seconds: AWAY_SECONDS }));
         let reached: Reached = serde_json::from_str(&life.expect("reached")).expect("numbers");
         eprintln!("restart: {}: {reached:?}", if with_fold { "with the saved fold" } else { "without" });
-        (reached, life.cpu().as_secs_f64())
+        let cpu = life.cpu().as_secs_f64();
+        if !with_fold {
+            // In order: the fold is saved for those that follow.
+            life.say("end");
+            life.expect("ended");
+        }
+        (reached, cpu)
     };
     let better = |rounds: Vec<(Reached, f64)>| rounds.into_iter().min_by(|a, b| a.0.ready.total_cmp(&b.0.ready));
     let rounds = 0..scale.restart_rounds;
-    let (with, with_cpu) = better(rounds.clone().map(|_| resume(true)).collect()).expect("a round");
     for _ in rounds.clone() {
         let mut reader = Role::start("bare", &task(Feed::Bookmark(0)));
         let said = reader.expect("read");
@@ -89,9 +86,14 @@ pub fn run(report: &mut Report, scale: Scale) {
         read = records.parse().expect("records");
         bare = seconds.parse::<f64>().expect("seconds").min(bare);
     }
-    let (without, without_cpu) = better(rounds.map(|_| resume(false)).collect()).expect("a round");
+    let (without, without_cpu) = better(rounds.clone().map(|_| resume(false)).collect()).expect("a round");
+    let wall = cpu::wall();
+    prepare(Feed::Until(position(data_dir) + tail), false);
+    eprintln!("restart: {tail} more changes captured in {:.0?}", cpu::wall().saturating_sub(wall));
+    let saved = size(&fold);
+    let (with, with_cpu) = better(rounds.map(|_| resume(true)).collect()).expect("a round");
 
-    let hours = changes as f64 / RATE / 3600.0;
+    let hours = generated as f64 / RATE / 3600.0;
     let log = size(&data_dir.join("log"));
     let name = format!("{hours:.2} h of history at {RATE} changes/s");
     let saved_start = format!("{name}, saved fold of 5 min before");
@@ -113,8 +115,8 @@ pub fn run(report: &mut Report, scale: Scale) {
     }
     report.value(
         SECTION,
-        format!("{whole}: ready, times {:.1} for a day, computed", DAY / changes as f64),
-        without.ready * DAY / changes as f64,
+        format!("{whole}: ready, times {:.1} for a day, computed", DAY / generated as f64),
+        without.ready * DAY / generated as f64,
         "s",
         None,
     );
@@ -122,10 +124,10 @@ pub fn run(report: &mut Report, scale: Scale) {
     report.value(SECTION, "the log on disk, all topics", log, "MiB", None);
     report.value(SECTION, "the saved fold on disk", saved, "MiB", None);
     report.note(format!(
-        "restart: {pods} Pods of 9 KB, {changes} changes ({tail} of them behind the saved fold), of ten a create, eight \
+        "restart: {pods} Pods of 9 KB, {generated} changes, and {tail} more behind the saved fold, of ten a create, eight \
          updates with `before`, a delete; kill -9, {AWAY_SECONDS} s away, and then {RATE} changes a second go on. A day has {:.0} \
          times as many changes as this log. The files stand in the page cache.",
-        DAY / changes as f64
+        DAY / generated as f64
     ));
 }
 
@@ -200,4 +202,30 @@ fn generate(data_dir: &Path, pods: u64, changes: u64) {
         made
     });
     embedded::append(&log, records);
+    drop(history);
+    remember(&log, changes);
+}
+
+/// What the first life would have remembered of it: all of it is captured, and told.
+fn remember(log: &EmbeddedLog, changes: u64) {
+    let (memory, ends) = life::memory(log);
+    let topic: Arc<str> = life::CHECKPOINTS.into();
+    let ahead = memory.checkpoints.into_values().filter_map(|mut checkpoint| {
+        match checkpoint.owner.as_str() {
+            "pods" => checkpoint.rv = Some((history::BEGINNING + changes).to_string()),
+            "~stream-processor" => {
+                checkpoint.positions.insert(history::TOPIC.to_owned(), (0..).zip(ends.iter().copied()).collect());
+            }
+            _ => return None,
+        }
+        Some(checkpoint.record(&topic, memory.writer_epoch, jiff::Timestamp::now().as_millisecond()))
+    });
+    embedded::append(log, ahead.collect::<Vec<_>>().into_iter());
+}
+
+/// How many changes the watcher has checkpointed.
+fn position(data_dir: &Path) -> u64 {
+    let log = EmbeddedLog::open(embedded::config(data_dir.join("log"))).expect("the log of the life before");
+    let checkpoint = life::memory(&log).0.checkpoints.remove("pods");
+    history::changes_at(&checkpoint.and_then(|c| c.rv).expect("it was captured"))
 }

@@ -116,11 +116,14 @@ impl Table {
 
     /// Puts a row. Doing it again changes nothing, also after it was done in part.
     pub(super) fn put(&self, index: &mut Index, row: &Arc<Row>, old: Option<&Arc<Row>>) {
-        if let Some(old) = old {
-            index.untag(old, Some(&row.facts));
-        }
-        for tag in row.facts.tags() {
-            index.tagged.entry(tag.clone()).or_default().insert(row.at.clone());
+        // The same facts are in the index since the row before, which is the one to be found until the last step.
+        if old.is_none_or(|old| !Arc::ptr_eq(&old.facts, &row.facts)) {
+            if let Some(old) = old {
+                index.untag(old);
+            }
+            for tag in row.facts.tags() {
+                index.tagged.entry(tag.clone()).or_default().insert(row.at.clone());
+            }
         }
         let replaced = index.names.insert(row.at.clone(), row.clone());
         index.bytes = index.bytes + row.cost() - replaced.as_ref().map_or(0, |r| r.cost());
@@ -132,7 +135,7 @@ impl Table {
 
     /// Takes a row away. Doing it again changes nothing.
     pub(super) fn remove(&self, index: &mut Index, row: &Arc<Row>) {
-        index.untag(row, None);
+        index.untag(row);
         if let Some(removed) = index.names.remove(&row.at) {
             index.bytes -= removed.cost();
             if let Some(count) = index.namespaces.get_mut(&row.at.namespace) {
@@ -147,10 +150,7 @@ impl Table {
 }
 
 impl Index {
-    fn untag(&mut self, row: &Row, but: Option<&Arc<Facts>>) {
-        if but.is_some_and(|kept| Arc::ptr_eq(kept, &row.facts)) {
-            return;
-        }
+    fn untag(&mut self, row: &Row) {
         for tag in row.facts.tags() {
             if let Some(names) = self.tagged.get_mut(tag) {
                 names.remove(&row.at);

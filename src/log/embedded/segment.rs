@@ -6,6 +6,7 @@
 //! ```
 
 use super::codec::{self, Cursor, Head, Place};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
@@ -96,7 +97,7 @@ fn unpack(place: Place, block: &Block, bytes: &[u8]) -> Option<Vec<u8>> {
     }
     let records = match codec {
         0 => payload.to_vec(),
-        1 => zstd::bulk::decompress(payload, raw as usize).ok()?,
+        1 => decompress(payload, raw as usize)?,
         _ => return None,
     };
     // Each record vouches for itself too: these are the bytes that the append wrote.
@@ -109,6 +110,20 @@ fn unpack(place: Place, block: &Block, bytes: &[u8]) -> Option<Vec<u8>> {
         at += head.length;
     }
     Some(records)
+}
+
+thread_local! {
+    /// A context costs more than the block that it unpacks: each thread that reads makes one, and keeps it.
+    static DECOMPRESSOR: RefCell<Option<zstd::bulk::Decompressor<'static>>> = const { RefCell::new(None) };
+}
+
+fn decompress(payload: &[u8], raw: usize) -> Option<Vec<u8>> {
+    DECOMPRESSOR.with_borrow_mut(|kept| {
+        if kept.is_none() {
+            *kept = zstd::bulk::Decompressor::new().ok();
+        }
+        kept.as_mut()?.decompress(payload, raw).ok()
+    })
 }
 
 fn checksum(place: Place, first: i64, raw: u32, codec: u8, payload: &[u8]) -> u64 {
@@ -190,6 +205,7 @@ pub(super) struct Writer {
     at: u64,
     numbers: (u64, u64),
     parts: BTreeMap<Place, Part>,
+    compressor: zstd::bulk::Compressor<'static>,
     /// The records of the block that is being filled.
     filling: Vec<u8>,
     heads: Option<(Head, i64, i64, u32)>,
@@ -200,7 +216,15 @@ impl Writer {
         let mut out = BufWriter::with_capacity(64 << 10, File::create(unfinished)?);
         out.write_all(MAGIC)?;
         let at = MAGIC.len() as u64;
-        Ok(Self { out, at, numbers: (first, last), parts: BTreeMap::new(), filling: Vec::new(), heads: None })
+        Ok(Self {
+            out,
+            at,
+            numbers: (first, last),
+            parts: BTreeMap::new(),
+            compressor: zstd::bulk::Compressor::new(LEVEL)?,
+            filling: Vec::new(),
+            heads: None,
+        })
     }
 
     /// A record of `place`, in the order of offsets.
@@ -228,7 +252,7 @@ impl Writer {
     fn close_block(&mut self) -> io::Result<()> {
         let Some((first, last, newest_ms, records)) = self.heads.take() else { return Ok(()) };
         let raw = u32::try_from(self.filling.len()).map_err(io::Error::other)?;
-        let packed = zstd::bulk::compress(&self.filling, LEVEL)?;
+        let packed = self.compressor.compress(&self.filling)?;
         let (codec, payload) = if packed.len() < self.filling.len() { (1, &packed) } else { (0, &self.filling) };
         let stored = u32::try_from(payload.len()).map_err(io::Error::other)?;
         self.out.write_all(&checksum(first.place, first.offset, raw, codec, payload).to_le_bytes())?;

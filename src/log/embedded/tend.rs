@@ -217,10 +217,8 @@ impl Core {
             let mut last_of_key = policy.compacts().then(HashMap::new);
             if let Some(last_of_key) = &mut last_of_key {
                 for segment in segments {
-                    each(segment, place, |head, record| {
-                        if let (true, Some((Some(key), _))) =
-                            (head.offset < limits.cleanable_end, codec::key_of(record))
-                        {
+                    each(segment, place, limits.cleanable_end, |head, record| {
+                        if let Some((Some(key), _)) = codec::key_of(record) {
                             last_of_key.insert(xxh3_128(key), head.offset);
                         }
                         Ok(true)
@@ -250,7 +248,7 @@ impl Core {
                 let limit = plans.get(&place).map_or(0, |plan| plan.limits.floor);
                 let floor = parts.by_ref().map(|part| part.floor).max().unwrap_or(0).max(limit);
                 for segment in group {
-                    each(segment, place, |head, record| {
+                    each(segment, place, i64::MAX, |head, record| {
                         if plans.get(&place).is_none_or(|plan| plan.keep(head, record)) {
                             writer.push(head, record)?;
                         } else {
@@ -305,7 +303,7 @@ fn has_dead(segment: &Segment, plans: &BTreeMap<Place, Plan>) -> Result<bool, Tr
         let Some(plan) = plans.get(place) else { continue };
         dead |= part.blocks.first().is_some_and(|block| block.first < plan.limits.floor);
         if !dead && plan.last_of_key.is_some() {
-            each(segment, *place, |head, record| {
+            each(segment, *place, plan.limits.cleanable_end, |head, record| {
                 dead |= !plan.keep(head, record);
                 Ok(!dead)
             })?;
@@ -317,17 +315,20 @@ fn has_dead(segment: &Segment, plans: &BTreeMap<Place, Plan>) -> Result<bool, Tr
     Ok(dead)
 }
 
-/// Shows all records of a place in a segment, until `visit` has seen enough.
+/// Shows the records of a place in a segment that stand before `end`, until `visit` has seen enough. Blocks behind it are not
+/// read: of a topic that keeps all of the last day, that is nearly every block.
 fn each(
     segment: &Segment,
     place: Place,
+    end: i64,
     mut visit: impl FnMut(Head, &[u8]) -> io::Result<bool>,
 ) -> Result<(), Trouble> {
-    for block in segment.parts.get(&place).map(|part| part.blocks.as_slice()).unwrap_or_default() {
+    let blocks = segment.parts.get(&place).map(|part| part.blocks.as_slice()).unwrap_or_default();
+    for block in blocks.iter().take_while(|block| block.first < end) {
         let damage = || Damage::new(&segment.path, Some((place, block.first)), NOT_AS_WRITTEN);
         let records = segment.read(place, block)?.ok_or_else(damage)?;
         for (head, record) in segment::records(&records) {
-            if !visit(head, record)? {
+            if head.offset >= end || !visit(head, record)? {
                 return Ok(());
             }
         }
