@@ -27,18 +27,26 @@ fn now() -> Instant {
 
 const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 
+/// Versions, and whether it is the one that is stored.
+const ONE: &[(&str, bool)] = &[("v1", true)];
+
 /// `k0s.g0.kinds.test`
 pub fn id(plural: &str, group: &str) -> String {
     format!("{plural}.{group}")
 }
 
 pub fn define(parts: &Parts, plural: &str, group: &str) {
-    define_in(parts, plural, group, &[("v1", true)]);
+    define_in(parts, plural, group, ONE);
 }
 
 /// In these versions, each served, and stored in the one that says so; again where it is there already.
 pub fn define_in(parts: &Parts, plural: &str, group: &str, versions: &[(&str, bool)]) {
-    let singular = plural.trim_end_matches('s');
+    let kind = plural.trim_end_matches('s').to_uppercase();
+    define_as(parts, plural, group, &kind, "Namespaced", versions);
+}
+
+/// The same with that `kind:` and scope.
+fn define_as(parts: &Parts, plural: &str, group: &str, kind: &str, scope: &str, versions: &[(&str, bool)]) {
     // Anything may stand in it; `spec.set` is a set.
     let set = json!({"type": "array", "items": {"type": "string"}, "x-kubernetes-list-type": "set"});
     let spec = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true, "properties": {"set": set}});
@@ -53,8 +61,8 @@ pub fn define_in(parts: &Parts, plural: &str, group: &str, versions: &[(&str, bo
         "metadata": {"name": id(plural, group)},
         "spec": {
             "group": group,
-            "names": {"plural": plural, "singular": singular, "kind": singular.to_uppercase()},
-            "scope": "Namespaced",
+            "names": {"plural": plural, "singular": kind.to_lowercase(), "kind": kind},
+            "scope": scope,
             "versions": versions,
         },
     });
@@ -275,23 +283,6 @@ fn goes_while_down(parts: &Parts) {
     assert_eq!((deletes(&records), violations(&records)), (2, Vec::new()));
 }
 
-/// A definition with that `kind:` and scope.
-fn define_as(parts: &Parts, plural: &str, group: &str, kind: &str, scope: &str) {
-    let schema = json!({"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}});
-    let definition = json!({
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": id(plural, group)},
-        "spec": {
-            "group": group,
-            "names": {"plural": plural, "singular": kind.to_lowercase(), "kind": kind},
-            "scope": scope,
-            "versions": [{"name": "v1", "served": true, "storage": true, "schema": schema}],
-        },
-    });
-    parts.api("POST", DEFINITIONS, &definition);
-}
-
 /// An object of what is defined now, as soon as the API server takes it.
 fn create_as(parts: &Parts, plural: &str, group: &str, kind: &str, namespace: Option<&str>, name: &str) {
     let object = json!({"apiVersion": format!("{group}/v1"), "kind": kind, "metadata": {"name": name}});
@@ -323,9 +314,9 @@ fn defined_anew(parts: &Parts) {
     let group = "anew.test";
     let (named, scoped) = (id("shapes", group), id("places", group));
     let sets = [&named, &scoped].map(|kind| format!("watch.\"{kind}\".policy=\"full\""));
-    define_as(parts, "shapes", group, "Shape", "Namespaced");
+    define_as(parts, "shapes", group, "Shape", "Namespaced", ONE);
     create_as(parts, "shapes", group, "Shape", Some("default"), "s-0");
-    define_as(parts, "places", group, "Place", "Namespaced");
+    define_as(parts, "places", group, "Place", "Namespaced", ONE);
     create_as(parts, "places", group, "Place", Some("default"), "p-0");
     let product = parts.product("anew", &sets.each_ref().map(String::as_str));
     eventually("both are there", || {
@@ -335,9 +326,9 @@ fn defined_anew(parts: &Parts) {
         let (shape, place) = (format!("s-{}", round + 1), format!("p-{}", round + 1));
         let namespace = (scope == "Namespaced").then_some("default");
         undefine(parts, "shapes", group);
-        define_as(parts, "shapes", group, kind, "Namespaced");
+        define_as(parts, "shapes", group, kind, "Namespaced", ONE);
         undefine(parts, "places", group);
-        define_as(parts, "places", group, "Place", scope);
+        define_as(parts, "places", group, "Place", scope, ONE);
         create_as(parts, "shapes", group, kind, Some("default"), &shape);
         create_as(parts, "places", group, "Place", namespace, &place);
         eventually("what there is now is there, and nothing else", || {
