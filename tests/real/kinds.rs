@@ -134,12 +134,13 @@ fn other_scopes(parts: &Parts) {
         assert_eq!(product.topic(&format!("k8s-{kind}")), topic);
         product.shutdown();
     }
-    let product = parts.product("scopes", &[a, b]);
-    eventually("a kind that the settings name no more is deleted from the log", || {
-        fold(&parts.dump(&topic)).is_empty().then_some(())
-    });
-    product.shutdown();
+    let mut process = parts.process("scopes", &[a, b]);
+    process.await_ready();
+    let is_said = || process.stderr().contains("captured no more").then_some(());
+    eventually("a kind that the settings name no more is deleted from the log", is_said);
+    assert_eq!(process.terminate(), Some(0));
     let records = parts.dump(&topic);
+    assert!(fold(&records).is_empty(), "{:?}", fold(&records));
     assert_eq!(violations(&records), Vec::<String>::new());
     let observed = records.iter().filter(|r| r.op() == Some("d")).map(|r| r.source("observed").map(str::to_owned));
     assert_eq!(observed.collect::<Vec<_>>(), vec![Some("descoped".to_owned()); 8]);
