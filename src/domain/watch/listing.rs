@@ -53,10 +53,13 @@ pub(super) struct Listing {
 }
 
 /// A page, and how far it is digested.
+#[derive(Default)]
 pub(super) struct Digest {
     pub(super) body: Bytes,
     pub(super) page: Page,
     pub(super) cursor: usize,
+    /// Not all of it was text: each byte that was none is replaced by U+FFFD.
+    pub(super) is_forced: bool,
     /// Who was in it, where a second look at it may be needed.
     pub(super) uids: HashSet<Arc<str>>,
     pub(super) unidentified: usize,
@@ -139,8 +142,9 @@ impl WatchCore {
             };
             return self.stand_in(&who, reason, raw.len(), &list, lent);
         }
-        // What was made text by force holds such characters where it is not to be trusted.
-        let read = if raw.contains('\u{FFFD}') { Err(DecodeError::Json(0)) } else { self.redactor.redact(raw) };
+        // What was made text by force holds such characters where it is not to be trusted; elsewhere one may have been put in
+        // place of what was no text long before: API servers do so themselves.
+        let read = if digest.is_forced && raw.contains('\u{FFFD}') { Err(DecodeError::Json(0)) } else { self.redactor.redact(raw) };
         match read {
             Ok(object) => match self.lie(object.get(), Some(&list.rv)) {
                 Some(what) => {
@@ -327,5 +331,5 @@ impl Listing {
 }
 
 fn digest_of_nothing() -> Digest {
-    Digest { body: Bytes::new(), page: Page::default(), cursor: 0, uids: HashSet::new(), unidentified: 0 }
+    Digest::default()
 }

@@ -191,3 +191,23 @@ fn a_byte_that_is_no_text_costs_its_object_and_no_other() {
     assert_eq!(stubs(&kit).len(), 1);
     assert_eq!((kit.written().len(), kit.position()), (2, "10"));
 }
+
+#[test]
+fn the_character_that_stands_for_what_was_no_text_is_a_character_like_any_other() {
+    let said = |rv| item("b", "u2", rv).replace("\"spec\":{", "\"spec\":{\"said\":\"probe said \u{FFFD} end\",");
+    let mut kit = Kit::new();
+    kit.list("10", &[item("a", "u1", 5), said(6)], "");
+    assert_eq!((stubs(&kit).len(), kit.written().len(), kit.position()), (0, 2, "10"));
+    assert!(!kit.notices.iter().any(|n| matches!(n, Notice::Undecodable(_) | Notice::Stubbed(_))));
+    kit.wait();
+    kit.stream(&error(410, "Expired"));
+    kit.wait();
+    kit.answer(200, "no JSON");
+    kit.wait();
+    kit.list("20", &[item("a", "u1", 5), said(15)], "");
+    assert_eq!(
+        (stubs(&kit).len(), kit.written()),
+        (0, vec!["u u2@15 relist before".to_owned()]),
+        "an accident before it"
+    );
+}
