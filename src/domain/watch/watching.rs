@@ -18,6 +18,8 @@ pub(super) struct Watching {
     /// Bytes of `buffer` already searched for a line end.
     searched: usize,
     events: u64,
+    /// A change came that moved the position.
+    has_news: bool,
     pub(super) ended: Option<Result<(), String>>,
     /// Only metadata, and only its first change: what is wrong with it, and how long its line was.
     pub(super) peek: Option<Stub>,
@@ -56,6 +58,7 @@ impl Watching {
             buffer: BytesMut::new(),
             searched: 0,
             events: 0,
+            has_news: false,
             ended: None,
             peek: None,
             initial: None,
@@ -223,6 +226,9 @@ impl WatchCore {
             return Step::Idle;
         }
         self.poison = None;
+        if let State::Watching(w) = &mut self.state {
+            w.has_news |= rv > *position;
+        }
         Step::Commit(self.report(wire, object, None, lent, Some(rv)))
     }
 
@@ -379,7 +385,7 @@ impl WatchCore {
         if lasted >= HEALTHY {
             self.backoff.reset();
         }
-        let events = w.events;
+        let (events, has_news) = (w.events, w.has_news);
         let mut then = self.again();
         // A server that was away may come back with an older history, in which our version is to come: a watch from there is
         // opened, and stays silent, without a bookmark, until it is ended in order. So one of which nothing was heard is as
@@ -388,8 +394,9 @@ impl WatchCore {
             then = Then::Probe;
         }
         match ended {
-            // Servers end a watch at its timeout, and cut slow readers off: both are ordinary.
-            Ok(()) if events > 0 || lasted >= SPOKEN => {
+            // Servers end a watch at its timeout, and cut slow readers off: both are ordinary. A greeting is no service: a
+            // bookmark or an old change, and then the end, is a failure like any other.
+            Ok(()) if has_news || lasted >= SPOKEN => {
                 let delay = Duration::from_secs_f64(env.chance.clamp(0.0, 1.0));
                 self.wait(delay, then, false, "the server ended the watch".into(), env);
             }
