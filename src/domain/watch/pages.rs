@@ -75,7 +75,8 @@ impl WatchCore {
         let generic = ["", "List", "PartialObjectMetadataList"].contains(&kind.as_str());
         let ours = kind.strip_suffix("List") == Some(self.kind().name());
         let group = self.kind().group();
-        let is_custom = group.contains('.') && !group.ends_with(".k8s.io");
+        // Groups that end in k8s.io are open to custom kinds too; each item says what it is.
+        let is_custom = group.contains('.');
         !(generic || ours || is_custom && *api_version == self.kind().api_version())
     }
 
