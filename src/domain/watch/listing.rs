@@ -258,13 +258,18 @@ impl WatchCore {
         };
         rewound |= !is_confirm && rv.as_ref().is_some_and(is_other);
         let mut commit = Commit { begin_pass: true, probed: true, ..Commit::default() };
+        let is_stream = self.kind().tracking() == Tracking::Stream;
         let newer = rv.as_ref().is_none_or(|rv| rv > position);
         let has_suspects = !self.suspects.is_empty();
         if rewound {
             let epoch = capture.history_epoch + 1;
             self.notices.push(Notice::Rewound(epoch));
             commit.history_epoch = Some(epoch);
-            commit.records = self.gap_at("history_rewound", rv.clone(), false, epoch, lent);
+            // One version from the future moves the position out of the history; the list then shows where we really were.
+            let is_believable = |from: &Rv| !from.is_empty() && rv.as_ref().is_some_and(|rv| from < rv && rv < position);
+            let from = Some(&self.moved_from).filter(|from| is_believable(from)).unwrap_or(position);
+            let from = Some(from.clone()).filter(|from| !from.is_empty());
+            commit.records = self.gap_between("history_rewound", from, rv.clone(), is_stream, epoch, lent);
         } else if position.is_empty() {
             if capture.no_checkpoint {
                 commit.records = self.gap("no_checkpoint", rv.clone(), capture.index.is_empty(), lent);
@@ -273,7 +278,7 @@ impl WatchCore {
             if !std::mem::replace(&mut self.list_only, true) {
                 commit.records = self.gap("list_only", None, false, lent);
             }
-        } else if self.kind().tracking() == Tracking::Stream {
+        } else if is_stream {
             if let Some(l) = self.listing() {
                 l.gap = Some(cause);
             }

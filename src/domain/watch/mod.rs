@@ -146,6 +146,8 @@ pub struct WatchCore {
     again_at: Option<(Duration, &'static str)>,
     /// Lists and probes in a row that speak for a rewound history.
     rewind_evidence: u8,
+    /// The position before it last moved: where it turns out to be one that the server never had, the last to believe.
+    moved_from: Rv,
     /// The position whose server was asked whether versions really go back.
     probed_at: Option<Rv>,
     poison: Option<Poison>,
@@ -192,6 +194,7 @@ impl WatchCore {
             suspects: HashMap::new(),
             again_at: None,
             rewind_evidence: 0,
+            moved_from: Rv::default(),
             probed_at: None,
             poison: None,
             stubbed_at: None,
@@ -360,7 +363,12 @@ impl WatchCore {
                 _ => return None,
             };
             match step {
-                Step::Commit(commit) => return Some(commit),
+                Step::Commit(commit) => {
+                    if commit.position.as_ref().is_some_and(|to| *to > capture.position) {
+                        self.moved_from = capture.position.clone();
+                    }
+                    return Some(commit);
+                }
                 Step::Again => {}
                 Step::Idle => return None,
             }

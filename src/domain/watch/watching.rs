@@ -213,7 +213,9 @@ impl WatchCore {
             self.notices.extend([Notice::Received, Notice::Filtered("dead")]);
             return Step::Again;
         }
-        if rv < *position && !repeated && self.kind().tracking() == Tracking::Table {
+        // The end of a stream's object is only a TTL, which may be told with the version that it ends.
+        let is_ttl = wire == Wire::Deleted && self.kind().tracking() == Tracking::Stream;
+        if rv < *position && !repeated && !is_ttl {
             self.notices.push(Notice::Lie("version_backwards"));
             let is_news = self.outcome(wire, object, None, false, lent).filtered.is_none();
             if is_news || self.probed_at.as_ref() == Some(position) {

@@ -301,3 +301,22 @@ fn a_list_of_another_kind_deletes_nothing() {
     assert_eq!(kit.phase(), "waiting: a list of PodList came, and services were asked for");
     assert_eq!((kit.written().len(), kit.capture.index.len()), (0, 2));
 }
+
+#[test]
+fn a_position_that_the_server_never_had_opens_a_gap_from_the_one_before_it() {
+    let mut kit = Kit::watching();
+    kit.stream(&(event("MODIFIED", "a", "u1", 11) + &event("ADDED", "x", "u9", 99_999_999)));
+    kit.written();
+    for _ in 0..2 {
+        kit.head(200);
+        kit.pass(200);
+        kit.input(Input::End);
+        kit.wait();
+    }
+    kit.answer(504, &too_large());
+    kit.wait();
+    kit.answer(504, &too_large());
+    kit.wait();
+    kit.list("15", &[item("a", "u1", 13), item("b", "u2", 6)], "");
+    assert_eq!(kit.gaps(), ["history_rewound 11..15"], "what lies between is what is not known");
+}
