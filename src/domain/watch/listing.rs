@@ -270,9 +270,16 @@ impl WatchCore {
             let from = Some(&self.moved_from).filter(|from| is_believable(from)).unwrap_or(position);
             let from = Some(from.clone()).filter(|from| !from.is_empty());
             commit.records = self.gap_between("history_rewound", from, rv.clone(), is_stream, epoch, lent);
+            // That list may have to begin again: the history it opened is the one then, and needs no other.
+            self.opened_at.clone_from(&rv);
+            self.suspects.retain(|_, suspect| *suspect != Suspect::Future);
         } else if position.is_empty() {
             if capture.no_checkpoint {
                 commit.records = self.gap("no_checkpoint", rv.clone(), capture.index.is_empty(), lent);
+            } else if let Some(from) = self.opened_at.take_if(|from| rv.as_ref().is_some_and(|rv| rv > from)) {
+                self.opened_at.clone_from(&rv);
+                let epoch = capture.history_epoch;
+                commit.records = self.gap_between(cause, Some(from), rv.clone(), is_stream, epoch, lent);
             }
         } else if cause == "poll" {
             if !std::mem::replace(&mut self.list_only, true) {

@@ -148,6 +148,8 @@ pub struct WatchCore {
     rewind_evidence: u8,
     /// The position before it last moved: where it turns out to be one that the server never had, the last to believe.
     moved_from: Rv,
+    /// A new history was opened by a list of that version, and no list of it is complete.
+    opened_at: Option<Rv>,
     /// The position whose server was asked whether versions really go back.
     probed_at: Option<Rv>,
     poison: Option<Poison>,
@@ -195,6 +197,7 @@ impl WatchCore {
             again_at: None,
             rewind_evidence: 0,
             moved_from: Rv::default(),
+            opened_at: None,
             probed_at: None,
             poison: None,
             stubbed_at: None,
@@ -364,6 +367,9 @@ impl WatchCore {
             };
             match step {
                 Step::Commit(commit) => {
+                    if commit.position.is_some() {
+                        self.opened_at = None;
+                    }
                     if commit.position.as_ref().is_some_and(|to| *to > capture.position) {
                         self.moved_from = capture.position.clone();
                     }
