@@ -153,6 +153,8 @@ pub struct WatchCore {
     /// The position whose server was asked whether versions really go back.
     probed_at: Option<Rv>,
     poison: Option<Poison>,
+    /// Some uids of objects of other kinds that came behind the position: the metadata of one does not tell its kind.
+    strangers: Vec<String>,
     /// When a stub last stood for what a watch could not be read of.
     stubbed_at: Option<Duration>,
     /// There is no right to watch, and a gap says so.
@@ -173,6 +175,8 @@ const ERROR_BODY: usize = 64 << 10;
 const HEALTHY: Duration = Duration::from_secs(60);
 /// Longest Retry-After that is believed: a broken proxy must not silence a kind for a day.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(600);
+/// How many objects of other kinds are remembered.
+const STRANGERS: usize = 16;
 /// How long a lane may have no room before the connection is given up: acks that stall for less are ordinary.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -200,6 +204,7 @@ impl WatchCore {
             opened_at: None,
             probed_at: None,
             poison: None,
+            strangers: Vec::new(),
             stubbed_at: None,
             list_only: false,
             no_watch_list: false,
@@ -372,6 +377,7 @@ impl WatchCore {
                     }
                     if commit.position.as_ref().is_some_and(|to| *to > capture.position) {
                         self.moved_from = capture.position.clone();
+                        self.strangers.clear();
                     }
                     return Some(commit);
                 }

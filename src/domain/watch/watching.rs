@@ -3,7 +3,7 @@
 use super::asking::About;
 use super::line::{self, Line, Status};
 use super::listing::Listing;
-use super::{Capture, Commit, Env, HEALTHY, Lent, Notice, Response, State, Step, Then, Verb, WatchCore, poison, said};
+use super::{Capture, Commit, Env, HEALTHY, Lent, Notice, Response, STRANGERS, State, Step, Then, Verb, WatchCore, poison, said};
 use crate::domain::index::{ListContext, Wire};
 use crate::domain::kind::Tracking;
 use crate::domain::redact::{self, DecodeError, Object, Redacted, Stub};
@@ -180,7 +180,12 @@ impl WatchCore {
                 self.failed(format!("the watch ended with {code} {reason}"), None, then, env);
                 Step::Idle
             }
-            Err(DecodeError::WrongKind { .. }) => self.lied("wrong_kind", lent),
+            Err(DecodeError::WrongKind { .. }) => {
+                let who = std::str::from_utf8(text).ok().and_then(poison::event);
+                let new = who.map(|(_, who)| who.uid).filter(|uid| !self.strangers.contains(uid));
+                self.strangers.extend(new.filter(|_| self.strangers.len() < STRANGERS));
+                self.lied("wrong_kind", lent)
+            }
             Err(e) => {
                 // Never skipped: the next version would advance the position past it. Resume from the last good one.
                 let what = format!("a watch line behind version {} cannot be read: {e}", lent.capture.position);
@@ -339,6 +344,11 @@ impl WatchCore {
             }
             return Step::Idle;
         };
+        let is_ours = ["", "PartialObjectMetadata", self.kind().name()].contains(&who.kind.as_str());
+        if !is_ours || self.strangers.contains(&who.uid) {
+            // The watch did not stop at it: what cannot be read stands behind it.
+            return self.lied("wrong_kind", lent);
+        }
         let out_of_scope = self.scope.as_deref().is_some_and(|ns| ns != who.namespace);
         let State::Watching(w) = &mut self.state else { return Step::Idle };
         let Some(stub) = w.peek.take().filter(|_| who.is_whole() && !out_of_scope && who.rv > lent.capture.position)

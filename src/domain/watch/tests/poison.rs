@@ -211,3 +211,22 @@ fn the_character_that_stands_for_what_was_no_text_is_a_character_like_any_other(
         "an accident before it"
     );
 }
+
+#[test]
+fn what_stands_for_an_unreadable_change_is_never_an_object_of_another_kind() {
+    let foreign = event("ADDED", "z", "u9", 11).replace("\"metadata\"", "\"kind\":\"Pod\",\"metadata\"");
+    let partial = |line: String| line.replace("\"metadata\"", "\"kind\":\"PartialObjectMetadata\",\"metadata\"");
+    let true_one = partial(event("ADDED", "c", "u3", 12));
+    // As itself, or as metadata, of which nobody can tell the kind.
+    for shown in [foreign.clone(), partial(event("ADDED", "z", "u9", 11))] {
+        let mut kit = Kit::watching();
+        poisoned(&mut kit, &(foreign.clone() + "garbled\n"));
+        kit.head(200);
+        kit.input(Input::Body((shown + &true_one).into()));
+        assert_eq!((stubs(&kit).len(), kit.position()), (1, "12"));
+        kit.gaps();
+        assert_eq!(kit.written(), ["c u3@12"]);
+        kit.wait();
+        assert_eq!(kit.asked(), "watch 12");
+    }
+}
