@@ -29,7 +29,7 @@ impl Record {
         self.headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
     }
 
-    fn epoch(&self) -> u64 {
+    pub fn epoch(&self) -> u64 {
         self.header("ce_writerepoch").and_then(|e| e.parse().ok()).unwrap_or(0)
     }
 

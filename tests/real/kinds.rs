@@ -1,6 +1,6 @@
 //! Kinds that come and go while the process runs.
 
-use super::checker::{Record, violations};
+use super::checker::{Record, fold, violations};
 use super::kit::{Parts, Product, Trial, Where::*, eventually};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -13,6 +13,7 @@ pub const TRIALS: &[Trial] = &[
     ("a_kind_that_goes_is_deleted_in_the_log_and_one_that_comes_back_is_watched_again", Both, goes_and_comes_back),
     ("a_kind_that_is_named_and_not_served_is_parked_and_watched_once_it_is", Both, named_and_not_served),
     ("a_kind_that_goes_while_the_process_is_down_is_deleted_in_the_log", Both, goes_while_down),
+    ("a_kind_whose_scope_narrows_and_widens_or_that_is_taken_out_is_what_the_settings_say", Both, other_scopes),
     ("a_kind_that_is_defined_anew_as_another_is_watched_as_what_it_is_now", Both, defined_anew),
     ("a_kind_that_is_back_before_it_was_missed_twice_is_watched_again_within_ten_seconds", Both, back_at_once),
 ];
@@ -26,18 +27,26 @@ fn now() -> Instant {
 
 const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 
+/// Versions, and whether it is the one that is stored.
+const ONE: &[(&str, bool)] = &[("v1", true)];
+
 /// `k0s.g0.kinds.test`
 pub fn id(plural: &str, group: &str) -> String {
     format!("{plural}.{group}")
 }
 
 pub fn define(parts: &Parts, plural: &str, group: &str) {
-    define_in(parts, plural, group, &[("v1", true)]);
+    define_in(parts, plural, group, ONE);
 }
 
 /// In these versions, each served, and stored in the one that says so; again where it is there already.
 pub fn define_in(parts: &Parts, plural: &str, group: &str, versions: &[(&str, bool)]) {
-    let singular = plural.trim_end_matches('s');
+    let kind = plural.trim_end_matches('s').to_uppercase();
+    define_as(parts, plural, group, &kind, "Namespaced", versions);
+}
+
+/// The same with that `kind:` and scope.
+fn define_as(parts: &Parts, plural: &str, group: &str, kind: &str, scope: &str, versions: &[(&str, bool)]) {
     // Anything may stand in it; `spec.set` is a set.
     let set = json!({"type": "array", "items": {"type": "string"}, "x-kubernetes-list-type": "set"});
     let spec = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true, "properties": {"set": set}});
@@ -52,8 +61,8 @@ pub fn define_in(parts: &Parts, plural: &str, group: &str, versions: &[(&str, bo
         "metadata": {"name": id(plural, group)},
         "spec": {
             "group": group,
-            "names": {"plural": plural, "singular": singular, "kind": singular.to_uppercase()},
-            "scope": "Namespaced",
+            "names": {"plural": plural, "singular": kind.to_lowercase(), "kind": kind},
+            "scope": scope,
             "versions": versions,
         },
     });
@@ -97,6 +106,43 @@ pub fn parked(product: &Product) -> BTreeMap<String, Value> {
     let (_, board) = product.get("/api/v1/pipeline");
     let parked = board["parked"].as_array().expect("a list").clone();
     parked.into_iter().map(|kind| (kind["kind"].as_str().expect("a name").to_owned(), kind)).collect()
+}
+
+/// Nothing else happens meanwhile, as in a cluster at night: no version tells the lists of before from those of now.
+fn other_scopes(parts: &Parts) {
+    let (group, plural) = ("scopes.kinds.test", "narrows");
+    let kind = id(plural, group);
+    define(parts, plural, group);
+    for namespace in ["nar-a", "nar-b"] {
+        parts.namespace(namespace);
+        for name in ["x", "y"] {
+            create(parts, plural, group, namespace, name);
+        }
+    }
+    let policy = format!("watch.\"{kind}\".policy=\"full\"");
+    let (a, b, all) = ("watch.namespaces.nar-a=true", "watch.namespaces.nar-b=true", "watch.all_namespaces=true");
+    let scopes: [(&[&str], [usize; 2]); 6] =
+        [(&[a, b], [2, 2]), (&[a], [2, 0]), (&[a, b], [2, 2]), (&[b], [0, 2]), (&[all], [2, 2]), (&[a, b], [2, 2])];
+    let topic = format!("scopes.k8s-{kind}");
+    for (scope, expected) in scopes {
+        let sets: Vec<&str> = scope.iter().copied().chain([policy.as_str()]).collect();
+        let product = parts.product("scopes", &sets);
+        eventually(&format!("the rows of {scope:?}"), || {
+            let rows = ["nar-a", "nar-b"].map(|namespace| rows(&product, &kind, namespace));
+            (rows == expected.map(Some)).then_some(())
+        });
+        assert_eq!(product.topic(&format!("k8s-{kind}")), topic);
+        product.shutdown();
+    }
+    let product = parts.product("scopes", &[a, b]);
+    eventually("a kind that the settings name no more is deleted from the log", || {
+        fold(&parts.dump(&topic)).is_empty().then_some(())
+    });
+    product.shutdown();
+    let records = parts.dump(&topic);
+    assert_eq!(violations(&records), Vec::<String>::new());
+    let observed = records.iter().filter(|r| r.op() == Some("d")).map(|r| r.source("observed").map(str::to_owned));
+    assert_eq!(observed.collect::<Vec<_>>(), vec![Some("descoped".to_owned()); 8]);
 }
 
 /// What `agent-events verify` says, from outside.
@@ -237,23 +283,6 @@ fn goes_while_down(parts: &Parts) {
     assert_eq!((deletes(&records), violations(&records)), (2, Vec::new()));
 }
 
-/// A definition with that `kind:` and scope.
-fn define_as(parts: &Parts, plural: &str, group: &str, kind: &str, scope: &str) {
-    let schema = json!({"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}});
-    let definition = json!({
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": id(plural, group)},
-        "spec": {
-            "group": group,
-            "names": {"plural": plural, "singular": kind.to_lowercase(), "kind": kind},
-            "scope": scope,
-            "versions": [{"name": "v1", "served": true, "storage": true, "schema": schema}],
-        },
-    });
-    parts.api("POST", DEFINITIONS, &definition);
-}
-
 /// An object of what is defined now, as soon as the API server takes it.
 fn create_as(parts: &Parts, plural: &str, group: &str, kind: &str, namespace: Option<&str>, name: &str) {
     let object = json!({"apiVersion": format!("{group}/v1"), "kind": kind, "metadata": {"name": name}});
@@ -285,9 +314,9 @@ fn defined_anew(parts: &Parts) {
     let group = "anew.test";
     let (named, scoped) = (id("shapes", group), id("places", group));
     let sets = [&named, &scoped].map(|kind| format!("watch.\"{kind}\".policy=\"full\""));
-    define_as(parts, "shapes", group, "Shape", "Namespaced");
+    define_as(parts, "shapes", group, "Shape", "Namespaced", ONE);
     create_as(parts, "shapes", group, "Shape", Some("default"), "s-0");
-    define_as(parts, "places", group, "Place", "Namespaced");
+    define_as(parts, "places", group, "Place", "Namespaced", ONE);
     create_as(parts, "places", group, "Place", Some("default"), "p-0");
     let product = parts.product("anew", &sets.each_ref().map(String::as_str));
     eventually("both are there", || {
@@ -297,9 +326,9 @@ fn defined_anew(parts: &Parts) {
         let (shape, place) = (format!("s-{}", round + 1), format!("p-{}", round + 1));
         let namespace = (scope == "Namespaced").then_some("default");
         undefine(parts, "shapes", group);
-        define_as(parts, "shapes", group, kind, "Namespaced");
+        define_as(parts, "shapes", group, kind, "Namespaced", ONE);
         undefine(parts, "places", group);
-        define_as(parts, "places", group, "Place", scope);
+        define_as(parts, "places", group, "Place", scope, ONE);
         create_as(parts, "shapes", group, kind, Some("default"), &shape);
         create_as(parts, "places", group, "Place", namespace, &place);
         eventually("what there is now is there, and nothing else", || {

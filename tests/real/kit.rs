@@ -1,6 +1,7 @@
 //! What the trials share: the real parts, a running product, and verbs for both.
 
 use super::checker::{self, Record};
+use super::front::{Behind, Front};
 use super::laptop::SandboxCluster;
 pub use super::waiting::within;
 use agent_events::app::{self, Options, Running};
@@ -202,6 +203,17 @@ impl Parts {
             Ends::Real { cluster, .. } => cluster.kubeconfig_path(),
             Ends::Laptop(sandbox) => sandbox.kubeconfig(),
         }
+    }
+
+    /// A TLS front of the API server, for who has `token-1`.
+    pub fn front(&self, name: &str) -> Front {
+        let behind = match &self.ends {
+            Ends::Real { cluster, .. } => {
+                Behind::Tls { address: cluster.url(), ca: cluster.ca_path(), token: cluster.admin_token().to_owned() }
+            }
+            Ends::Laptop(sandbox) => Behind::Plain(sandbox.address()),
+        };
+        Front::start(behind, &self.data.path().join(format!("{name}-front")))
     }
 
     /// The API server's storage forgets all history up to `revision`.

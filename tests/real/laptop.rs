@@ -31,6 +31,11 @@ impl SandboxCluster {
         self.dir.path().join(agent_events::sandbox::KUBECONFIG)
     }
 
+    /// Address and port.
+    pub fn address(&self) -> String {
+        self.addr.to_string()
+    }
+
     pub fn kill(&self) {
         let (sandbox, runtime) = self.running.lock().expect("not poisoned").take().expect("it runs");
         runtime.shutdown_background();

@@ -8,6 +8,7 @@
 
 #[path = "../kit/accounts.rs"]
 mod accounts;
+mod between;
 mod canaries;
 mod chaos;
 mod checker;
@@ -16,11 +17,14 @@ mod control;
 mod end_to_end;
 mod faults;
 mod first_command;
+#[path = "../kit/front.rs"]
+mod front;
 mod kinds;
 mod kit;
 mod laptop;
 mod limits;
 mod losses;
+mod oracle;
 mod restart;
 mod resume;
 mod scope;
@@ -89,13 +93,20 @@ fn main() {
     }
     // The laptop's trials last, and each end's together, as they share what they started.
     trials.sort_by_key(|trial| trial.name().starts_with("laptop::"));
-    for (group, more) in [("server", server::TRIALS), ("shows", shows::BEHIND_THE_HISTORY)] {
+    let forgetting = [
+        ("server", server::TRIALS),
+        ("between", between::TRIALS),
+        ("control", control::ON_REAL),
+        ("shows", shows::BEHIND_THE_HISTORY),
+    ];
+    for (group, more) in forgetting {
         for (name, _, run) in more {
             let trial = trial(&forgetful, kit::Parts::forgetful, format!("{group}::{name}"), Box::new(run));
             trials.push(trial.with_ignored_flag(skip(&both)));
         }
     }
     let alone = [
+        ("oracle", oracle::TRIALS.to_vec()),
         ("first_command", first_command::TRIALS.to_vec()),
         ("faults", faults::trials()),
         ("control", control::TRIALS.to_vec()),

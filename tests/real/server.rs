@@ -1,7 +1,7 @@
 //! What a real API server can do to whoever watches it, done to a real one.
 
 use super::checker::{Record, fold, last_offsets, versions, violations};
-use super::kit::{Parts, Process, Product, Trial, Where::Real, eventually};
+use super::kit::{PATIENCE, Parts, Process, Product, Trial, Where::Real, eventually};
 use super::losses::{Commits, gaps, silent_losses};
 use agent_events::testing;
 use base64::Engine as _;
@@ -25,10 +25,10 @@ pub const TRIALS: &[Trial] = &[
 const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
 
 /// Waits pass so many times as fast for as long as it lives.
-struct Hurry;
+pub struct Hurry;
 
 impl Hurry {
-    fn times(pace: u32) -> Self {
+    pub fn times(pace: u32) -> Self {
         testing::hurry(pace);
         Self
     }
@@ -45,33 +45,42 @@ fn path(namespace: &str) -> String {
 }
 
 /// ConfigMaps of a namespace, captured.
-fn product(parts: &Parts, name: &str, more: &[&str]) -> Product {
+pub fn product(parts: &Parts, name: &str, more: &[&str]) -> Product {
+    let product = product_unready(parts, name, more);
+    if let Err(missing) = product.running.ready(PATIENCE) {
+        panic!("not ready: {missing:?}");
+    }
+    product
+}
+
+/// The same without waiting for readiness.
+pub fn product_unready(parts: &Parts, name: &str, more: &[&str]) -> Product {
     let scope = format!("watch.namespaces.{name}=true");
     let mut sets = vec![scope.as_str(), "watch.namespaces.default=false"];
     let others = ["pods", "services", "deployments", "statefulsets", "secrets", "events"];
     let off: Vec<String> = others.iter().map(|kind| format!("watch.{kind}.enabled=false")).collect();
     sets.extend(off.iter().map(String::as_str));
     sets.extend(more);
-    parts.product(name, &sets)
+    parts.product_unready(name, &sets)
 }
 
-fn create(parts: &Parts, namespace: &str, name: &str, commits: &mut Commits) -> String {
+pub fn create(parts: &Parts, namespace: &str, name: &str, commits: &mut Commits) -> String {
     let body = json!({"metadata": {"name": name}, "data": {"n": "0"}});
     commits.wrote(&parts.api("POST", &path(namespace), &body))
 }
 
-fn change(parts: &Parts, namespace: &str, name: &str, to: usize, commits: &mut Commits) {
+pub fn change(parts: &Parts, namespace: &str, name: &str, to: usize, commits: &mut Commits) {
     let body = json!({"data": {"n": to.to_string()}});
     commits.wrote(&parts.api("PATCH", &format!("{}/{name}", path(namespace)), &body));
 }
 
-fn delete(parts: &Parts, namespace: &str, name: &str, uid: &str, commits: &mut Commits) {
+pub fn delete(parts: &Parts, namespace: &str, name: &str, uid: &str, commits: &mut Commits) {
     parts.api("DELETE", &format!("{}/{name}", path(namespace)), &Value::Null);
     commits.deleted.push(uid.to_owned());
 }
 
 /// API server, folds and store agree; nothing is broken, nothing is lost in silence.
-fn settled(parts: &Parts, product: &Product, name: &str, commits: &Commits) -> Vec<Record> {
+pub fn settled(parts: &Parts, product: &Product, name: &str, commits: &Commits) -> Vec<Record> {
     let mut records = Vec::new();
     eventually("fold, store and API server agree", || {
         let truth = versions(&parts.api("GET", &path(name), &Value::Null));

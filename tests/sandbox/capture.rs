@@ -1,7 +1,7 @@
 //! What can be asked about capture, and that the answers are true: the account, the audit, `verify`, the budget.
 
 use crate::accounts::{accounts, assert_balanced};
-use crate::front::Front;
+use crate::front::{Behind, Front};
 use crate::kit::{Bed, MAPS, bed, config_map};
 use crate::product::{Product, json};
 use crate::waiting::eventually;
@@ -255,6 +255,11 @@ async fn verify_is_equal_or_names_what_differs() {
         assert!(away.status.code() == Some(69) && text.contains(says), "{arguments:?}: {away:?}");
     }
     assert!(!std::path::Path::new(&elsewhere).exists());
+    // It answers, and not what was asked.
+    bed.client.fault(&json!({"fault": "refuse", "code": 500, "resource": "configmaps", "verb": "list"})).await;
+    let away = product.command(&["verify", "--kind", "cm"], false);
+    let text = String::from_utf8_lossy(&away.stderr).into_owned();
+    assert!(away.status.code() == Some(69) && text.contains("answers 500 for configmaps"), "{away:?}");
     bed.sandbox.stop().await;
     let away = product.command(&["verify"], false);
     assert_eq!(away.status.code(), Some(69), "{away:?}");
@@ -262,7 +267,7 @@ async fn verify_is_equal_or_names_what_differs() {
 
 async fn a_calm_process_keeps_to_the_budget_that_check_prints() {
     let bed = bed().await;
-    let front = Front::start(bed.sandbox.url(), bed.dir.path());
+    let front = Front::start(Behind::Plain(bed.sandbox.url().into()), bed.dir.path());
     let fast = ["watch.audit_interval=\"2s\"", "watch.poll_interval=\"500ms\"", "watch.pods.enabled=true"];
     let product = Product::at(&front.kubeconfig(), &fast);
     let check = json(&product.command(&["check", "-o", "json"], true));

@@ -1,6 +1,6 @@
 //! Tokens that are taken back and authorities that change, under a process that goes on.
 
-use crate::front::Front;
+use crate::front::{Behind, Front};
 use crate::kit::{Bed, MAPS, bed, config_map};
 use crate::product::Product;
 use crate::waiting::eventually;
@@ -22,7 +22,7 @@ async fn is_seen(bed: &Bed, product: &Product, name: &str) {
 
 async fn a_token_that_was_rotated_is_used_at_the_first_refusal() {
     let bed = bed().await;
-    let front = Front::start(bed.sandbox.url(), bed.dir.path());
+    let front = Front::start(Behind::Plain(bed.sandbox.url().into()), bed.dir.path());
     let product = Product::at(&front.kubeconfig(), &[]);
     is_seen(&bed, &product, "before").await;
     let began = Instant::now();
@@ -43,7 +43,7 @@ async fn a_token_that_was_rotated_is_used_at_the_first_refusal() {
 
 async fn an_authority_that_was_rotated_is_trusted_at_the_first_failure() {
     let bed = bed().await;
-    let front = Front::start(bed.sandbox.url(), bed.dir.path());
+    let front = Front::start(Behind::Plain(bed.sandbox.url().into()), bed.dir.path());
     let product = Product::at(&front.kubeconfig(), &[]);
     is_seen(&bed, &product, "before").await;
     front.become_another("two");

@@ -9,6 +9,7 @@ mod accounts;
 mod capture;
 mod credentials;
 mod faults;
+#[path = "../kit/front.rs"]
 mod front;
 mod kinds;
 mod kit;

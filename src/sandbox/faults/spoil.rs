@@ -17,6 +17,8 @@ pub enum Spoil {
     NotUtf8,
     /// There is no `metadata`, whatever is asked for.
     NoIdentity,
+    /// It is ten megabytes long. Not where only metadata is asked for.
+    Long,
     /// The line never ends; only in a watch, and not where only metadata is asked for.
     Endless,
     /// The line comes twice; only in a watch.
@@ -39,6 +41,7 @@ const NAMES: &[(&str, Spoil)] = &[
     ("garbled", Spoil::Garbled),
     ("not-utf8", Spoil::NotUtf8),
     ("no-identity", Spoil::NoIdentity),
+    ("long", Spoil::Long),
     ("endless", Spoil::Endless),
     ("twice", Spoil::Twice),
     ("old-version", Spoil::OldVersion),
@@ -61,7 +64,9 @@ impl Spoil {
     pub(super) fn shows(self, metadata_only: bool) -> bool {
         match self {
             Self::Whole => metadata_only,
-            Self::WrongName | Self::DataNumber | Self::Garbled | Self::NotUtf8 | Self::Endless => !metadata_only,
+            Self::WrongName | Self::DataNumber | Self::Garbled | Self::NotUtf8 | Self::Long | Self::Endless => {
+                !metadata_only
+            }
             _ => true,
         }
     }
@@ -76,6 +81,7 @@ impl Spoil {
         match self {
             Self::Endless | Self::Twice => written.to_vec(),
             Self::WrongName => edited(|o| o["metadata"]["name"] = json!([7])),
+            Self::Long => edited(|o| o["data"] = json!({"fill": "x".repeat(10_000_000)})),
             Self::DataNumber => edited(|o| o["data"] = 7.into()),
             Self::NoIdentity => edited(|o| {
                 o.as_object_mut().map(|o| o.remove("metadata"));

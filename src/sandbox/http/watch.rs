@@ -257,6 +257,10 @@ impl Stream {
     }
 
     fn write(&mut self, kind: &str, version: &Encoded, lines: &mut Vec<u8>) {
+        if self.endless {
+            // Its newline would be an end.
+            return;
+        }
         let object = self.writer.one(version, self.with_head);
         self.with_head = false;
         match self.faults.spoils("watch", &self.resource, version, self.writer.is_metadata()) {

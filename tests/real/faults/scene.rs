@@ -2,6 +2,7 @@
 
 use crate::checker::{Record, fold, last_offsets, violations};
 use crate::control::Stock;
+use crate::front::Front;
 use crate::kit::{Parts, Product, within};
 use crate::losses::{Commits, gaps, silent_losses};
 use agent_events::sandbox::{Fault, Faults, Rule};
@@ -83,6 +84,13 @@ impl Scene {
         Self { parts, subject, kind, more, commits, live, turn, long: false }
     }
 
+    /// What starts from now on goes through a front.
+    pub fn behind_a_front(&mut self) -> Front {
+        let front = self.parts.front(PREFIX);
+        self.more.push(front.set());
+        front
+    }
+
     /// Starts what captures, and waits until it is ready.
     pub fn start(&mut self) {
         self.begin();
@@ -98,7 +106,7 @@ impl Scene {
         let more: Vec<&str> = self.more.iter().map(String::as_str).collect();
         match &mut self.subject {
             Subject::Ours(product) => *product = Some(self.parts.product_unready(PREFIX, &more)),
-            Subject::Stock(stock) => stock.start(&self.parts.kubeconfig()),
+            Subject::Stock(stock) => stock.start(&self.parts.kubeconfig(), "default"),
         }
     }
 

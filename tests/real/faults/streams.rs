@@ -1,6 +1,7 @@
 //! Watches that break, stop, lie in pieces or say nothing.
 
 use super::{Scene, Trial};
+use crate::kit::within;
 use agent_events::sandbox::{Fault, Mark, Spoil};
 use agent_events::testing;
 use serde_json::json;
@@ -10,6 +11,7 @@ pub const TRIALS: &[Trial] = &[
     ("a_watch_whose_headers_never_come_is_given_up_and_opened_again", no_headers),
     ("a_watch_whose_body_never_comes_is_given_up_and_opened_again", no_body),
     ("an_open_watch_that_falls_silent_is_given_up_and_resumed", falls_silent),
+    ("a_watch_that_is_cut_again_and_again_loses_nothing", cuts),
     ("a_connection_that_is_reset_again_and_again_loses_nothing", resets),
     ("a_stream_that_breaks_in_the_middle_of_a_line_is_resumed", broken_line),
     ("a_stream_that_ends_in_order_in_the_middle_of_a_line_is_resumed", half_line),
@@ -68,11 +70,30 @@ fn falls_silent() {
     scene.settle();
 }
 
-fn resets() {
+fn cuts() {
     let scene = watching();
     for _ in 0..5 {
         scene.faults().cut_watches(None);
         scene.change("m-0");
+    }
+    scene.some_changes();
+    assert_eq!(scene.gaps(), 0, "what can be resumed is no gap");
+    scene.settle();
+}
+
+fn resets() {
+    let mut scene = Scene::unstarted(30, "configmaps", &[]);
+    let front = scene.behind_a_front();
+    scene.start();
+    scene.create_many(10);
+    scene.seen("m-9");
+    for _ in 0..5 {
+        let before = scene.faults().watches();
+        front.reset();
+        scene.change("m-0");
+        within(Duration::from_secs(20), "a watch is opened again", || {
+            (scene.faults().watches() > before).then_some(())
+        });
     }
     scene.some_changes();
     assert_eq!(scene.gaps(), 0, "what can be resumed is no gap");
