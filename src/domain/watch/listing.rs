@@ -53,10 +53,13 @@ pub(super) struct Listing {
 }
 
 /// A page, and how far it is digested.
+#[derive(Default)]
 pub(super) struct Digest {
     pub(super) body: Bytes,
     pub(super) page: Page,
     pub(super) cursor: usize,
+    /// Not all of it was text: each byte that was none is replaced by U+FFFD.
+    pub(super) is_forced: bool,
     /// Who was in it, where a second look at it may be needed.
     pub(super) uids: HashSet<Arc<str>>,
     pub(super) unidentified: usize,
@@ -139,8 +142,9 @@ impl WatchCore {
             };
             return self.stand_in(&who, reason, raw.len(), &list, lent);
         }
-        // What was made text by force holds such characters where it is not to be trusted.
-        let read = if raw.contains('\u{FFFD}') { Err(DecodeError::Json(0)) } else { self.redactor.redact(raw) };
+        // What was made text by force holds such characters where it is not to be trusted; elsewhere one may have been put in
+        // place of what was no text long before: API servers do so themselves.
+        let read = if digest.is_forced && raw.contains('\u{FFFD}') { Err(DecodeError::Json(0)) } else { self.redactor.redact(raw) };
         match read {
             Ok(object) => match self.lie(object.get(), Some(&list.rv)) {
                 Some(what) => {
@@ -254,6 +258,7 @@ impl WatchCore {
         };
         rewound |= !is_confirm && rv.as_ref().is_some_and(is_other);
         let mut commit = Commit { begin_pass: true, probed: true, ..Commit::default() };
+        let is_stream = self.kind().tracking() == Tracking::Stream;
         let newer = rv.as_ref().is_none_or(|rv| rv > position);
         let has_suspects = !self.suspects.is_empty();
         // A stub is known at the version that the list shows: a look whether it can be carried now explains nothing else.
@@ -262,16 +267,27 @@ impl WatchCore {
             let epoch = capture.history_epoch + 1;
             self.notices.push(Notice::Rewound(epoch));
             commit.history_epoch = Some(epoch);
-            commit.records = self.gap_at("history_rewound", rv.clone(), false, epoch, lent);
+            // One version from the future moves the position out of the history; the list then shows where we really were.
+            let is_believable = |from: &Rv| !from.is_empty() && rv.as_ref().is_some_and(|rv| from < rv && rv < position);
+            let from = Some(&self.moved_from).filter(|from| is_believable(from)).unwrap_or(position);
+            let from = Some(from.clone()).filter(|from| !from.is_empty());
+            commit.records = self.gap_between("history_rewound", from, rv.clone(), is_stream, epoch, lent);
+            // That list may have to begin again: the history it opened is the one then, and needs no other.
+            self.opened_at.clone_from(&rv);
+            self.suspects.retain(|_, suspect| *suspect != Suspect::Future);
         } else if position.is_empty() {
             if capture.no_checkpoint {
                 commit.records = self.gap("no_checkpoint", rv.clone(), capture.index.is_empty(), lent);
+            } else if let Some(from) = self.opened_at.take_if(|from| rv.as_ref().is_some_and(|rv| rv > from)) {
+                self.opened_at.clone_from(&rv);
+                let epoch = capture.history_epoch;
+                commit.records = self.gap_between(cause, Some(from), rv.clone(), is_stream, epoch, lent);
             }
         } else if cause == "poll" {
             if !std::mem::replace(&mut self.list_only, true) {
                 commit.records = self.gap("list_only", None, false, lent);
             }
-        } else if self.kind().tracking() == Tracking::Stream {
+        } else if is_stream {
             if let Some(l) = self.listing() {
                 l.gap = Some(cause);
             }
@@ -329,5 +345,5 @@ impl Listing {
 }
 
 fn digest_of_nothing() -> Digest {
-    Digest { body: Bytes::new(), page: Page::default(), cursor: 0, uids: HashSet::new(), unidentified: 0 }
+    Digest::default()
 }

@@ -148,9 +148,15 @@ pub struct WatchCore {
     again_at: Option<(Duration, &'static str)>,
     /// Lists and probes in a row that speak for a rewound history.
     rewind_evidence: u8,
+    /// The position before it last moved: where it turns out to be one that the server never had, the last to believe.
+    moved_from: Rv,
+    /// A new history was opened by a list of that version, and no list of it is complete.
+    opened_at: Option<Rv>,
     /// The position whose server was asked whether versions really go back.
     probed_at: Option<Rv>,
     poison: Option<Poison>,
+    /// Some uids of objects of other kinds that came behind the position: the metadata of one does not tell its kind.
+    strangers: Vec<String>,
     /// When a stub last stood for what a watch could not be read of.
     stubbed_at: Option<Duration>,
     /// There is no right to watch, and a gap says so.
@@ -171,6 +177,8 @@ const ERROR_BODY: usize = 64 << 10;
 const HEALTHY: Duration = Duration::from_secs(60);
 /// Longest Retry-After that is believed: a broken proxy must not silence a kind for a day.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(600);
+/// How many objects of other kinds are remembered.
+const STRANGERS: usize = 16;
 /// How long a lane may have no room before the connection is given up: acks that stall for less are ordinary.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -194,8 +202,11 @@ impl WatchCore {
             suspects: HashMap::new(),
             again_at: None,
             rewind_evidence: 0,
+            moved_from: Rv::default(),
+            opened_at: None,
             probed_at: None,
             poison: None,
+            strangers: Vec::new(),
             stubbed_at: None,
             list_only: false,
             no_watch_list: false,
@@ -363,7 +374,16 @@ impl WatchCore {
                 _ => return None,
             };
             match step {
-                Step::Commit(commit) => return Some(commit),
+                Step::Commit(commit) => {
+                    if commit.position.is_some() {
+                        self.opened_at = None;
+                    }
+                    if commit.position.as_ref().is_some_and(|to| *to > capture.position) {
+                        self.moved_from = capture.position.clone();
+                        self.strangers.clear();
+                    }
+                    return Some(commit);
+                }
                 Step::Again => {}
                 Step::Idle => return None,
             }

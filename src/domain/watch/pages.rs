@@ -5,8 +5,6 @@ use super::line::{self, Page, Status};
 use super::listing::{Digest, Metadata};
 use super::{Env, Notice, Response, State, Then, Verb, WatchCore, said};
 use crate::domain::redact::DecodeError;
-use bytes::Bytes;
-use std::collections::HashSet;
 use std::time::Duration;
 
 /// After so many unreadable bodies of a page of one object, or of the metadata of a page, that way is given up.
@@ -32,11 +30,13 @@ impl WatchCore {
             return self.list_refused(env);
         }
         let mut body = std::mem::take(&mut l.response).body.freeze();
+        let mut is_forced = false;
         // One byte that is no text must not cost a whole page its objects. The first time it may have been an accident.
         if l.garbled > 0
             && let std::borrow::Cow::Owned(text) = String::from_utf8_lossy(&body)
         {
             body = text.into();
+            is_forced = true;
         }
         let read = std::str::from_utf8(&body)
             .map_err(|e| DecodeError::Json(e.valid_up_to()))
@@ -57,7 +57,7 @@ impl WatchCore {
                 let State::Listing(l) = &mut self.state else { return };
                 (l.failures, l.garbled) = (0, 0);
                 l.newest = page.rv.clone().max(std::mem::take(&mut l.newest));
-                l.page = Some(Digest { body, page, cursor: 0, uids: HashSet::new(), unidentified: 0 });
+                l.page = Some(Digest { body, page, is_forced, ..Digest::default() });
             }
             Err(e) => {
                 self.notices.push(Notice::Undecodable(format!("list page: {e}")));
@@ -75,7 +75,8 @@ impl WatchCore {
         let generic = ["", "List", "PartialObjectMetadataList"].contains(&kind.as_str());
         let ours = kind.strip_suffix("List") == Some(self.kind().name());
         let group = self.kind().group();
-        let is_custom = group.contains('.') && !group.ends_with(".k8s.io");
+        // Groups that end in k8s.io are open to custom kinds too; each item says what it is.
+        let is_custom = group.contains('.');
         !(generic || ours || is_custom && *api_version == self.kind().api_version())
     }
 
@@ -106,7 +107,7 @@ impl WatchCore {
                 // Nothing helps these: on to the next page, and a gap says that they are missing.
                 l.partial = *left > 0 || l.partial;
                 let uids = std::mem::take(uids);
-                l.page = Some(Digest { uids, unidentified: 0, cursor: 0, body: Bytes::new(), page: Page::default() });
+                l.page = Some(Digest { uids, ..Digest::default() });
                 self.notices.push(Notice::Undecodable(format!("metadata of a list page: {reason}")));
                 self.state = State::Listing(l);
                 self.close();

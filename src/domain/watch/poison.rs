@@ -17,6 +17,8 @@ pub(super) struct Identity {
     pub(super) name: String,
     pub(super) uid: String,
     pub(super) rv: Rv,
+    /// What it says that it is; metadata alone does not say of what.
+    pub(super) kind: String,
 }
 
 impl Identity {
@@ -32,6 +34,8 @@ impl Identity {
 
 #[derive(Deserialize, Default)]
 struct Object<'a> {
+    #[serde(borrow, default)]
+    kind: Option<&'a RawValue>,
     #[serde(borrow, default)]
     metadata: Option<&'a RawValue>,
 }
@@ -79,6 +83,7 @@ pub(super) fn identity(raw: &str) -> Identity {
         name: text(m.name),
         uid: text(m.uid),
         rv: Rv::new(&text(m.resource_version)),
+        kind: text(object.kind),
     }
 }
 

@@ -124,19 +124,8 @@ impl WatchCore {
         deletes_unknown: bool,
         lent: Lent<'_>,
     ) -> Vec<OutRecord> {
-        self.gap_at(reason, to, deletes_unknown, lent.capture.history_epoch, lent)
-    }
-
-    pub(super) fn gap_at(
-        &mut self,
-        reason: &'static str,
-        to: Option<Rv>,
-        deletes_unknown: bool,
-        history_epoch: u64,
-        lent: Lent<'_>,
-    ) -> Vec<OutRecord> {
         let from = Some(lent.capture.position.clone()).filter(|rv| !rv.is_empty());
-        self.gap_between(reason, from, to, deletes_unknown, history_epoch, lent)
+        self.gap_between(reason, from, to, deletes_unknown, lent.capture.history_epoch, lent)
     }
 
     pub(super) fn gap_between(

@@ -3,7 +3,7 @@
 use super::asking::About;
 use super::line::{self, Line, Status};
 use super::listing::Listing;
-use super::{Capture, Commit, Env, HEALTHY, Lent, Notice, Response, State, Step, Then, Verb, WatchCore, poison, said};
+use super::{Capture, Commit, Env, HEALTHY, Lent, Notice, Response, STRANGERS, State, Step, Then, Verb, WatchCore, poison, said};
 use crate::domain::index::{ListContext, Wire};
 use crate::domain::kind::Tracking;
 use crate::domain::redact::{self, DecodeError, Object, Redacted, Stub};
@@ -18,6 +18,8 @@ pub(super) struct Watching {
     /// Bytes of `buffer` already searched for a line end.
     searched: usize,
     events: u64,
+    /// A change came that moved the position.
+    has_news: bool,
     pub(super) ended: Option<Result<(), String>>,
     /// Only metadata, and only its first change: what is wrong with it, and how long its line was.
     pub(super) peek: Option<Stub>,
@@ -56,6 +58,7 @@ impl Watching {
             buffer: BytesMut::new(),
             searched: 0,
             events: 0,
+            has_news: false,
             ended: None,
             peek: None,
             initial: None,
@@ -177,7 +180,12 @@ impl WatchCore {
                 self.failed(format!("the watch ended with {code} {reason}"), None, then, env);
                 Step::Idle
             }
-            Err(DecodeError::WrongKind { .. }) => self.lied("wrong_kind", lent),
+            Err(DecodeError::WrongKind { .. }) => {
+                let who = std::str::from_utf8(text).ok().and_then(poison::event);
+                let new = who.map(|(_, who)| who.uid).filter(|uid| !self.strangers.contains(uid));
+                self.strangers.extend(new.filter(|_| self.strangers.len() < STRANGERS));
+                self.lied("wrong_kind", lent)
+            }
             Err(e) => {
                 // Never skipped: the next version would advance the position past it. Resume from the last good one.
                 let what = format!("a watch line behind version {} cannot be read: {e}", lent.capture.position);
@@ -210,7 +218,9 @@ impl WatchCore {
             self.notices.extend([Notice::Received, Notice::Filtered("dead")]);
             return Step::Again;
         }
-        if rv < *position && !repeated && self.kind().tracking() == Tracking::Table {
+        // The end of a stream's object is only a TTL, which may be told with the version that it ends.
+        let is_ttl = wire == Wire::Deleted && self.kind().tracking() == Tracking::Stream;
+        if rv < *position && !repeated && !is_ttl {
             self.notices.push(Notice::Lie("version_backwards"));
             let is_news = self.outcome(wire, object, None, false, lent).filtered.is_none();
             if is_news || self.probed_at.as_ref() == Some(position) {
@@ -223,6 +233,9 @@ impl WatchCore {
             return Step::Idle;
         }
         self.poison = None;
+        if let State::Watching(w) = &mut self.state {
+            w.has_news |= rv > *position;
+        }
         Step::Commit(self.report(wire, object, None, lent, Some(rv)))
     }
 
@@ -331,6 +344,11 @@ impl WatchCore {
             }
             return Step::Idle;
         };
+        let is_ours = ["", "PartialObjectMetadata", self.kind().name()].contains(&who.kind.as_str());
+        if !is_ours || self.strangers.contains(&who.uid) {
+            // The watch did not stop at it: what cannot be read stands behind it.
+            return self.lied("wrong_kind", lent);
+        }
         let out_of_scope = self.scope.as_deref().is_some_and(|ns| ns != who.namespace);
         let State::Watching(w) = &mut self.state else { return Step::Idle };
         let Some(stub) = w.peek.take().filter(|_| who.is_whole() && !out_of_scope && who.rv > lent.capture.position)
@@ -379,7 +397,7 @@ impl WatchCore {
         if lasted >= HEALTHY {
             self.backoff.reset();
         }
-        let events = w.events;
+        let (events, has_news) = (w.events, w.has_news);
         let mut then = self.again();
         // A server that was away may come back with an older history, in which our version is to come: a watch from there is
         // opened, and stays silent, without a bookmark, until it is ended in order. So one of which nothing was heard is as
@@ -388,8 +406,9 @@ impl WatchCore {
             then = Then::Probe;
         }
         match ended {
-            // Servers end a watch at its timeout, and cut slow readers off: both are ordinary.
-            Ok(()) if events > 0 || lasted >= SPOKEN => {
+            // Servers end a watch at its timeout, and cut slow readers off: both are ordinary. A greeting is no service: a
+            // bookmark or an old change, and then the end, is a failure like any other.
+            Ok(()) if has_news || lasted >= SPOKEN => {
                 let delay = Duration::from_secs_f64(env.chance.clamp(0.0, 1.0));
                 self.wait(delay, then, false, "the server ended the watch".into(), env);
             }

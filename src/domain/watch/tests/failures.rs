@@ -207,7 +207,7 @@ fn streams_that_end_at_once_and_empty_are_failures_others_are_not() {
         kit.answer(200, &page("10", &[], ""));
         kit.wait();
     }
-    kit.stream(&bookmark(11));
+    kit.stream(&event("MODIFIED", "a", "u1", 11));
     kit.input(Input::End);
     assert_eq!((kit.wait().as_millis(), kit.asked().as_str()), (1000, "watch 11"));
     kit.answer(200, "");

@@ -328,3 +328,40 @@ fn a_list_of_another_kind_deletes_nothing() {
     assert_eq!(kit.phase(), "waiting: a list of PodList came, and services were asked for");
     assert_eq!((kit.written().len(), kit.capture.index.len()), (0, 2));
 }
+
+#[test]
+fn a_position_that_the_server_never_had_opens_a_gap_from_the_one_before_it() {
+    let mut kit = Kit::watching();
+    kit.stream(&(event("MODIFIED", "a", "u1", 11) + &event("ADDED", "x", "u9", 99_999_999)));
+    kit.written();
+    for _ in 0..2 {
+        kit.head(200);
+        kit.pass(200);
+        kit.input(Input::End);
+        kit.wait();
+    }
+    kit.answer(504, &too_large());
+    kit.wait();
+    kit.answer(504, &too_large());
+    kit.wait();
+    kit.list("15", &[item("a", "u1", 13), item("b", "u2", 6)], "");
+    assert_eq!(kit.gaps(), ["history_rewound 11..15"], "what lies between is what is not known");
+}
+
+#[test]
+fn a_list_that_begins_again_stays_in_the_history_that_it_has_opened() {
+    let mut kit = Kit::watching();
+    kit.core.resync("audit", vec![(Name { namespace: "n".into(), name: "a".into() }, Suspect::Future)]);
+    kit.tick();
+    kit.wait();
+    kit.list("40", &[item("a", "u1", 3)], "p2");
+    for rv in ["40", "45"] {
+        kit.answer(410, &status(410, "Expired"));
+        kit.wait();
+        kit.list(rv, &[item("a", "u1", 3)], if rv == "45" { "" } else { "p2" });
+    }
+    assert_eq!(kit.gaps(), ["history_rewound 10..40", "page_expired 40..45"], "once, and what came behind it");
+    assert_eq!(kit.notices.iter().filter(|n| matches!(n, Notice::Rewound(_))).count(), 1);
+    assert_eq!(kit.written(), ["r u1@3 relist (40)", "d u2@6 inferred (45)", "t u2@6"]);
+    assert_eq!((kit.position(), kit.capture.history_epoch), ("45", 1));
+}

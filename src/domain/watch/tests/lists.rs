@@ -140,3 +140,26 @@ fn an_object_too_large_for_the_log_loses_its_old_version_first_and_then_all_but_
     assert_eq!(kit.written(), ["d u1@14", "t u1@14"]);
     assert_eq!(kit.position(), "14");
 }
+
+#[test]
+fn a_custom_kind_may_call_its_lists_as_it_likes_in_any_group() {
+    for group in ["x.k8s.io", "example.com"] {
+        let mut kit = Kit::new();
+        let redactor = Redactor::new(Kind::custom(group, "v1", "foos", "Foo", true), Arc::new(Policy::default()));
+        kit.core = WatchCore::new(config(), redactor, None);
+        kit.tick();
+        let of = |api_version: &str| {
+            page("10", &[], "").replace(
+                r#""kind":"List","apiVersion":"v1""#,
+                &format!(r#""kind":"FooCollection","apiVersion":"{api_version}""#),
+            )
+        };
+        kit.answer(200, &of("other.example.com/v1"));
+        assert_eq!(kit.phase(), "waiting: a list of FooCollection came, and foos were asked for");
+        kit.wait();
+        kit.answer(200, &of(&format!("{group}/v1")));
+        assert_eq!((kit.position(), kit.core.phase().name), ("10", "waiting"), "{group}: {}", kit.phase());
+        kit.wait();
+        assert_eq!(kit.asked(), "watch 10");
+    }
+}

@@ -274,3 +274,42 @@ fn a_byte_that_is_no_text_costs_its_object_and_no_other() {
     assert_eq!(stubs(&kit).len(), 1);
     assert_eq!((kit.written().len(), kit.position()), (2, "10"));
 }
+
+#[test]
+fn the_character_that_stands_for_what_was_no_text_is_a_character_like_any_other() {
+    let said = |rv| item("b", "u2", rv).replace("\"spec\":{", "\"spec\":{\"said\":\"probe said \u{FFFD} end\",");
+    let mut kit = Kit::new();
+    kit.list("10", &[item("a", "u1", 5), said(6)], "");
+    assert_eq!((stubs(&kit).len(), kit.written().len(), kit.position()), (0, 2, "10"));
+    assert!(!kit.notices.iter().any(|n| matches!(n, Notice::Undecodable(_) | Notice::Stubbed(_))));
+    kit.wait();
+    kit.stream(&error(410, "Expired"));
+    kit.wait();
+    kit.answer(200, "no JSON");
+    kit.wait();
+    kit.list("20", &[item("a", "u1", 5), said(15)], "");
+    assert_eq!(
+        (stubs(&kit).len(), kit.written()),
+        (0, vec!["u u2@15 relist before".to_owned()]),
+        "an accident before it"
+    );
+}
+
+#[test]
+fn what_stands_for_an_unreadable_change_is_never_an_object_of_another_kind() {
+    let foreign = event("ADDED", "z", "u9", 11).replace("\"metadata\"", "\"kind\":\"Pod\",\"metadata\"");
+    let partial = |line: String| line.replace("\"metadata\"", "\"kind\":\"PartialObjectMetadata\",\"metadata\"");
+    let true_one = partial(event("ADDED", "c", "u3", 12));
+    // As itself, or as metadata, of which nobody can tell the kind.
+    for shown in [foreign.clone(), partial(event("ADDED", "z", "u9", 11))] {
+        let mut kit = Kit::watching();
+        poisoned(&mut kit, &(foreign.clone() + "garbled\n"));
+        kit.head(200);
+        kit.input(Input::Body((shown + &true_one).into()));
+        assert_eq!((stubs(&kit).len(), kit.position()), (1, "12"));
+        kit.gaps();
+        assert_eq!(kit.written(), ["c u3@12"]);
+        kit.wait();
+        assert_eq!(kit.asked(), "watch 12");
+    }
+}

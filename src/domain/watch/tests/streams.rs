@@ -173,3 +173,26 @@ fn what_lives_in_a_namespace_that_does_not_count_is_counted_and_not_written() {
     let filtered = kit.notices.iter().filter(|notice| **notice == Notice::Filtered("namespace")).count();
     assert_eq!(filtered, 4);
 }
+
+#[test]
+fn a_stream_that_ends_behind_a_word_that_is_no_news_is_opened_ever_less_often() {
+    for word in [bookmark(10), bookmark(11), event("ADDED", "a", "u1", 5)] {
+        let mut kit = Kit::watching();
+        kit.env.chance = 1.0;
+        let waits = [(); 4].map(|()| {
+            kit.stream(&word);
+            kit.input(Input::End);
+            let waited = kit.wait().as_millis();
+            assert!(kit.asked().starts_with("watch"), "{}", kit.asked());
+            waited
+        });
+        assert_eq!(waits, [500, 1000, 2000, 4000], "{word}");
+        kit.stream(&event("MODIFIED", "a", "u1", 12));
+        kit.input(Input::End);
+        assert_eq!((kit.wait().as_millis(), kit.asked().as_str()), (1000, "watch 12"), "slow readers are cut off");
+        kit.stream("\n");
+        kit.pass(5);
+        kit.input(Input::End);
+        assert_eq!(kit.wait().as_millis(), 1000, "it was served for a while");
+    }
+}
