@@ -179,10 +179,9 @@ impl Policy {
             Effective::Known => standing::of(kind).unwrap_or(standing::masked),
         };
         let all_values = self.level(kind) == Some(Level::Full);
-        // Where values are hidden a copy of them must not pass.
-        let documents = matches!(effective, Effective::Known | Effective::Deep);
+        let hides_values = !matches!(effective, Effective::Known | Effective::Deep);
         let secret = effective == Effective::Secret;
-        let keys = KindKeys { policy: self.clone(), secret, all_values, documents, plan };
+        let keys = KindKeys { policy: self.clone(), secret, all_values, hides_values, plan };
         Ok(Compiled { top, metadata_only: self.metadata_only(kind), keys })
     }
 
@@ -227,7 +226,7 @@ pub(super) struct Compiled {
 impl Compiled {
     /// Lets metadata through at most.
     pub fn nothing(policy: Arc<Policy>) -> Self {
-        let keys = KindKeys { policy, secret: true, all_values: false, documents: false, plan: None };
+        let keys = KindKeys { policy, secret: true, all_values: false, hides_values: true, plan: None };
         Self { top: standing::metadata_only, metadata_only: true, keys }
     }
 }
@@ -253,11 +252,16 @@ pub(super) struct KindKeys {
     policy: Arc<Policy>,
     secret: bool,
     all_values: bool,
-    documents: bool,
+    /// Only what is named is shown: neither a copy of a value must pass nor what a server quotes.
+    hides_values: bool,
     plan: Option<Plan>,
 }
 
 impl KindKeys {
+    pub fn hides_values(&self) -> bool {
+        self.hides_values
+    }
+
     pub fn root(&self) -> Place {
         self.plan.as_ref().map_or(NOWHERE, Plan::root)
     }
@@ -274,7 +278,7 @@ impl Keys for KindKeys {
     }
 
     fn document(&self, key: &str) -> bool {
-        self.documents || self.policy.annotations_allow.contains(key)
+        !self.hides_values || self.policy.annotations_allow.contains(key)
     }
 
     fn env(&self, name: &str) -> bool {
