@@ -244,6 +244,23 @@ fn a_log_that_does_not_answer_is_a_sentence_with_the_setting() {
 }
 
 #[test]
+fn topics_say_which_patterns_they_leave_out_where_no_api_server_tells_what_they_mean() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let kubeconfig = format!("cluster.kubeconfig={}", dir.path().join("none").display());
+    let sound = ["--set", "cluster.name=test", "--set", "log.engine=embedded", "--set", &kubeconfig];
+    let open = ["--set", "watch.\"*.example.com\".policy=full", "--set", "watch.\"things.example.com\".policy=full"];
+    for (command, code) in [("plan", 12), ("apply", 0)] {
+        let run = run(&[&["topics", command][..], &sound, &open].concat());
+        assert_eq!(run.code, Some(code), "{command}: {}", run.err);
+        says(&run.out, &["k8s-pods", "k8s-things.example.com"]);
+        says(&run.err, &["left out", "*.example.com", "none", "agent-events run"]);
+        assert_eq!(run.err.lines().count(), 1, "{}", run.err);
+    }
+    let named = run(&[&["topics", "plan"][..], &sound, &open[2..]].concat());
+    assert_eq!((named.code, named.err.as_str()), (Some(0), ""), "what is named needs no API server, and is there");
+}
+
+#[test]
 fn commands_that_ask_a_process_end_with_3_when_none_answers() {
     let closed = {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");

@@ -14,7 +14,7 @@ use crate::messages::life::Drained;
 use crate::observe::board::{AuditView, Board, WatcherRow};
 use crate::observe::clock;
 use crate::observe::metrics::{KindLabel, KindResult, Metrics};
-use crate::store::Store;
+use crate::store::{Restored, Store};
 use actix::prelude::{AsyncContext as _, ResponseActFuture};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
@@ -112,6 +112,8 @@ async fn look_after(lent: Arc<Lent>, row: Arc<WatcherRow>) -> String {
     let id = row.target.id();
     let after = |took| Instant::now() + audit::next_full(lent.full, rand::random(), took);
     let (mut next_full, mut last) = (after(Duration::ZERO), None);
+    // Stubs that were looked at a second time, in this life: what a restart forgets costs one list, and no record.
+    let mut looked = Side::new();
     // Spread over the interval, so that the kinds do not ask all at once.
     sleep(lent.light.mul_f64(rand::random())).await;
     loop {
@@ -130,7 +132,7 @@ async fn look_after(lent: Arc<Lent>, row: Arc<WatcherRow>) -> String {
             tell(&lent, &row, "counts_differ");
         }
         if is_off || Instant::now() >= next_full {
-            next_full = after(in_full(&lent, &row).await);
+            next_full = after(in_full(&lent, &row, &mut looked).await);
             last = None;
         }
     }
@@ -145,26 +147,48 @@ async fn counts(lent: &Lent, row: &WatcherRow) -> Option<Counts> {
 }
 
 /// A full audit: two looks where the first one finds something. Gives how long the API server was busy with it.
-async fn in_full(lent: &Lent, row: &WatcherRow) -> Duration {
+async fn in_full(lent: &Lent, row: &WatcherRow, looked: &mut Side) -> Duration {
     let began = Instant::now();
     let mut listing = Duration::ZERO;
     let looks = async {
         let (listed, first) = look(lent, row, &mut listing).await?;
+        let (first, stubs) = audit::apart(first);
         if first.is_empty() {
-            return Ok((listed, first));
+            return Ok((listed, first, stubs));
         }
         let (listed, second) = look(lent, row, &mut listing).await?;
-        Ok((listed, audit::confirmed(&first, second)))
+        Ok((listed, audit::confirmed(&first, audit::apart(second).0), stubs))
     };
-    let (result, objects, found): (_, usize, Vec<Difference>) = match looks.await {
-        Ok((listed, found)) => (if found.is_empty() { "equal" } else { "different" }, listed, found),
-        Err(why) => (why, 0, Vec::new()),
+    let (result, objects, mut found, stubs): (_, usize, Vec<Difference>, _) = match looks.await {
+        Ok((listed, found, stubs)) => {
+            (if found.is_empty() { "equal" } else { "different" }, listed, found, Some(stubs))
+        }
+        Err(why) => (why, 0, Vec::new(), None),
     };
+    let again = stubs.as_deref().map(|stubs| audit::second_looks(looked, stubs)).unwrap_or_default();
+    let stubs = stubs.map_or(0, |stubs| stubs.len());
     tell(lent, row, result);
     let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-    row.set_audit(AuditView { result, at_ms: clock::wall_ms(), objects, differences: found.len(), took_ms });
-    if found.is_empty() {
+    row.set_audit(AuditView { result, at_ms: clock::wall_ms(), objects, differences: found.len(), stubs, took_ms });
+    if found.is_empty() && again.is_empty() {
         return listing;
+    }
+    if !again.is_empty() {
+        tracing::info!(
+            watcher = row.target.id(),
+            stubs = again.len(),
+            "objects that could not be carried are looked at again"
+        );
+    }
+    report(lent, row, &found);
+    found.extend(again);
+    (lent.resync)(&row.target, found.into_iter().map(Difference::suspect).collect());
+    listing
+}
+
+fn report(lent: &Lent, row: &WatcherRow, found: &[Difference]) {
+    if found.is_empty() {
+        return;
     }
     let kind = row.target.kind.id();
     lent.metrics.audit_differences.get_or_create(&KindLabel { kind }).inc_by(found.len() as u64);
@@ -173,8 +197,6 @@ async fn in_full(lent: &Lent, row: &WatcherRow) -> Duration {
         tracing::error!(watcher = row.target.id(), namespace = %at.namespace, name = %at.name, what, "the log differs from the API server");
     }
     tracing::warn!(watcher = row.target.id(), differences = found.len(), "the audit has them written anew");
-    (lent.resync)(&row.target, found.into_iter().map(Difference::suspect).collect());
-    listing
 }
 
 /// One look: how many objects are listed, and what differs.
@@ -234,9 +256,13 @@ async fn caught_up(lent: &Lent, target: &Target) -> bool {
 }
 
 fn folded(lent: &Lent, target: &Target) -> Side {
-    let live = lent.store.restored(&target.kind, |at| target.covers(at)).live;
+    let Restored { live, stubs, .. } = lent.store.restored(&target.kind, |at| target.covers(at));
     let ours = live.into_iter().filter(|(at, ..)| target.covers(at));
-    ours.map(|(at, uid, rv, _)| (at, Version { uid, rv })).collect()
+    let mut side: Side = ours.map(|(at, uid, rv, _)| (at, Version::new(uid, rv))).collect();
+    for (at, _) in stubs {
+        side.entry(at).and_modify(|version| version.stub = true);
+    }
+    side
 }
 
 fn tell(lent: &Lent, row: &WatcherRow, result: &str) {

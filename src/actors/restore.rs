@@ -9,7 +9,7 @@ use crate::domain::record::OutRecord;
 use crate::domain::redact::{self, Identity};
 use crate::domain::rv::Rv;
 use crate::domain::target::Target;
-use crate::domain::watch::{Capture, Point};
+use crate::domain::watch::{Capture, Point, Rebase};
 use crate::observe::clock;
 use crate::store::{Object, Restored};
 use std::collections::VecDeque;
@@ -47,7 +47,7 @@ pub fn take_over(lent: &Lent) {
     }
     let kind = &lent.target.kind;
     let Point { history_epoch, rv } = lent.resume_from.clone();
-    let mut capture = Capture { history_epoch, rebase: lent.rebase.clone(), ..Capture::default() };
+    let mut capture = Capture { history_epoch, rebase: lent.rebase, ..Capture::default() };
     let has_checkpoint = !rv.is_empty();
     if has_checkpoint {
         // Also where everything is written anew: by the position a gap says from where on, and a rewind is noticed.
@@ -73,10 +73,20 @@ pub fn take_over(lent: &Lent) {
             begin_anew(&mut capture);
             capture.history_epoch = restored.history_epoch + 1;
         }
-        let Restored { live, owed, dead, ends, shadowed: keys, .. } = restored;
+        let Restored { live, stubs, owed, dead, ends, shadowed: keys, .. } = restored;
         let is_known = has_checkpoint || !live.is_empty() || !dead.is_empty() || !ends.is_empty();
+        if !has_checkpoint && !live.is_empty() {
+            // Whoever wrote it left no word: neither in which scope nor by which redaction.
+            capture.rebase.get_or_insert(Rebase { reason: "no_checkpoint" });
+        }
         for (at, uid, rv, history_epoch) in live {
             capture.index.restore_live(at, uid, rv, history_epoch);
+        }
+        for (at, stub) in stubs {
+            capture.index.restore_stub(&at, stub);
+        }
+        if !lent.is_trusted && capture.rebase.is_some() {
+            capture.index.distrust();
         }
         // Who died in another history may live again in this one.
         let current = capture.history_epoch;
@@ -147,14 +157,15 @@ pub fn write_leavers(lent: &Lent) -> usize {
     while lent.lane.has_room() {
         let Some(at) = leaving.pop_front() else { return 0 };
         if let Some(row) = lent.store.get(&lent.target.kind, &at) {
-            descope(&lent.lane, &lent.writer, &row);
+            descope(&lent.lane, &lent.writer, &row, lent.is_trusted);
         }
     }
     leaving.len()
 }
 
-/// Writes the delete of an object that has left what is captured, as the fold knows it.
-pub fn descope(lane: &Lane<Point>, writer: &Writer, row: &Object) {
+/// Writes the delete of an object that has left what is captured, as the fold knows it; by its identity alone where the
+/// bytes there cannot be trusted to be redacted as they would be now.
+pub fn descope(lane: &Lane<Point>, writer: &Writer, row: &Object, is_trusted: bool) {
     let (at, uid, rv, now) = (row.at(), row.uid(), row.rv(), clock::wall_ms());
     let identity = Identity { namespace: &at.namespace, name: &at.name, uid, rv };
     let change = Change {
@@ -165,7 +176,7 @@ pub fn descope(lane: &Lane<Point>, writer: &Writer, row: &Object) {
         inference: None,
         history_epoch: row.history_epoch(),
         before: None,
-        object: redact::last_known(writer.kind(), &identity, Some(row.json())),
+        object: redact::last_known(writer.kind(), &identity, is_trusted.then(|| row.json())),
     };
     let tombstone = writer.tombstone(&at.namespace, &at.name, uid, rv, row.history_epoch(), now);
     push_inferred(lane, writer, vec![writer.record(&change, now), tombstone]);
@@ -189,13 +200,18 @@ pub fn write_again(lent: &Lent, at: &Name) {
         lent.lane.push([lent.writer.tombstone(&at.namespace, &at.name, "", &Rv::default(), epoch, now)], None);
         return;
     };
+    if !capture.index.is_trusted() {
+        // The list that is due writes it anew, or its delete.
+        return;
+    }
     let recent = lent.overlay.lock().unwrap_or_else(PoisonError::into_inner).get(at, uid, rv);
     let Some(json) = recent.or_else(|| lent.store.before(&lent.target.kind, at, uid, rv)) else {
         // Neither emitted a moment ago nor folded: its record is still on its way through the lane, and will stand last.
         return;
     };
     let identity = Identity { namespace: &at.namespace, name: &at.name, uid, rv };
-    let object = redact::last_known(&lent.target.kind, &identity, Some(json));
+    let stub = capture.index.stub(at).cloned();
+    let object = redact::as_held(&lent.target.kind, &identity, Some(json), stub);
     let change = Change {
         op: Op::Read,
         observed: Observed::Resume,

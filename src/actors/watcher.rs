@@ -63,6 +63,8 @@ pub struct Lent {
     pub resume_from: Point,
     /// Why it may not simply go on from there, if so: scope or redaction are others than they were.
     pub rebase: Option<Rebase>,
+    /// Whether what the log holds of the kind is known to be redacted as it would be now.
+    pub is_trusted: bool,
     /// What it shares with the other watchers of its kind.
     pub siblings: Arc<Siblings>,
     /// The API server and the budgets shared with the other watchers.

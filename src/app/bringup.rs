@@ -85,7 +85,7 @@ pub(super) async fn bring_up(settings: &Settings, source: Source, shared: &Share
     honour_lower_limits(&mut topics, &drift);
     let producer = ProducerSlot::new(ends.log.clone());
     let (memory, writer_epoch) = claim_epoch(settings, shared, &ends, &producer, &topics).await?;
-    let leaving = drop_owners(settings, shared, &memory, &producer, writer_epoch).await?;
+    let leaving = drop_owners(settings, shared, &memory, &kinds, &producer, writer_epoch).await?;
     shared.board.writer_epoch.store(writer_epoch, Ordering::Relaxed);
     shared.board.set_state("folding");
     Ok(Up { ends, producer, topics, kinds, parked, memory, writer_epoch, leaving, sandbox })
@@ -333,27 +333,29 @@ async fn claim_epoch(
 /// if they come back they begin with a list. Gives the kinds of which nothing is captured any more; their checkpoints stay,
 /// without a version, until all is said about them.
 ///
-/// Only built-in kinds: of the others only discovery can say whether the settings still mean them.
+/// Kinds that are meant and not watched (not served now, or too many) keep theirs: see [`super::watchers::Watchers::start`].
 async fn drop_owners(
     settings: &Settings,
     shared: &Shared,
     memory: &Memory,
+    kinds: &[Kind],
     producer: &ProducerSlot,
     writer_epoch: u64,
 ) -> Result<Vec<Leaving>, StartError> {
     let prefix = &settings.topics.prefix;
     let checkpoints: Arc<str> = format!("{prefix}{}", topic::CHECKPOINTS).into();
     let cluster = settings.cluster.name.as_deref().unwrap_or_default();
-    let captured = settings.watch.captured();
-    let targets = settings.watch.targets(&captured);
+    let targets = settings.watch.targets(kinds);
     let mut leaving: Vec<Leaving> = Vec::new();
     let mut records = Vec::new();
-    for (owner, kind) in memory.gone(&targets) {
+    for owner in memory.gone(&targets) {
         let now = clock::wall_ms();
-        if captured.contains(&kind) {
+        let kind_id = checkpoint::kind_of(&owner);
+        if kinds.iter().any(|kind| kind.id() == kind_id) {
             records.push(checkpoint::forget(&checkpoints, cluster, &owner, writer_epoch, now));
             continue;
         }
+        let Some(kind) = kinds::not_meant(settings, &owner) else { continue };
         if let Some(left) = memory.checkpoints.get(&owner).and_then(|left| left.without_version()) {
             records.push(left.record(&checkpoints, writer_epoch, now));
         }
@@ -361,7 +363,8 @@ async fn drop_owners(
             Some(leaving) => leaving.owners.push(owner),
             None => {
                 let topic = format!("{prefix}{}", kind.topic()).into();
-                leaving.push(Leaving { kind, topic, owners: vec![owner] });
+                let is_trusted = memory.is_redacted_by(kind_id, &shared.policy.hash(&kind));
+                leaving.push(Leaving { kind, topic, is_trusted, owners: vec![owner] });
             }
         }
     }

@@ -37,6 +37,8 @@ pub(super) struct Leaving {
     pub kind: Kind,
     /// With prefix.
     pub topic: Arc<str>,
+    /// Whether what the log holds of it is known to be redacted as it would be now.
+    pub is_trusted: bool,
     /// Whose checkpoints there still are.
     pub owners: Vec<String>,
 }
@@ -110,7 +112,7 @@ impl Means {
     }
 
     async fn delete_all(&self, leaving: &Leaving, partitions: i32, out: &Out) -> Result<usize, String> {
-        let Leaving { kind, topic, .. } = leaving;
+        let Leaving { kind, topic, is_trusted, .. } = leaving;
         let now = clock::wall_ms();
         // What an older process still has on its way is void behind these.
         self.write(out, (0..partitions).map(|p| writer_marker(topic, p, self.writer_epoch, now)).collect()).await?;
@@ -126,7 +128,7 @@ impl Means {
         loop {
             let page = store.list(kind, &Filter::default(), after.as_ref(), AT_ONCE);
             deletes += page.items.len();
-            page.items.iter().for_each(|object| restore::descope(&out.lane, &writer, object));
+            page.items.iter().for_each(|object| restore::descope(&out.lane, &writer, object, *is_trusted));
             self.flush(out).await?;
             match page.more_after {
                 Some(more) => after = Some(more),
@@ -218,7 +220,7 @@ mod tests {
         };
         let slot = means.producer.clone();
         let kind = Kind::builtin("pods").expect("built in");
-        let leaving = Leaving { kind, topic: kit::TOPIC.into(), owners: vec!["pods".into()] };
+        let leaving = Leaving { kind, topic: kit::TOPIC.into(), is_trusted: true, owners: vec!["pods".into()] };
         // The second delete is refused at first, and its producer replaced, as the publisher does it.
         log.refuse_next("no", |record| record.value.is_some() && record.key.ends_with(b"pod-2"));
         let replaced = async {

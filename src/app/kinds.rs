@@ -2,6 +2,7 @@
 
 use super::watchers::Watchers;
 use crate::actors::kinds::{Found, Keeper};
+use crate::domain::checkpoint;
 use crate::domain::discovery::Missing;
 use crate::domain::kind::Kind;
 use crate::domain::pattern::Pattern;
@@ -29,14 +30,29 @@ pub(super) fn beyond(kind: &Kind, most: usize) -> ParkedKind {
 pub(super) fn not_served<'a>(settings: &Settings, owners: impl Iterator<Item = &'a str>, served: &[Kind]) -> Vec<Kind> {
     let mut gone: Vec<Kind> = Vec::new();
     for owner in owners {
-        let (id, namespaced) = owner.split_once('@').map_or((owner, false), |(id, _)| (id, true));
-        let Ok(Pattern::One { group, plural }) = Pattern::parse(id) else { continue };
-        let kind = Kind::custom(&group, "v1", &plural, &plural, namespaced);
-        if settings.watch.wants(&group, &plural) && !served.contains(&kind) && !gone.contains(&kind) {
+        let Some((kind, is_meant)) = watched_by(settings, owner) else { continue };
+        if is_meant && !served.contains(&kind) && !gone.contains(&kind) {
             gone.push(kind);
         }
     }
     gone
+}
+
+/// The kind that an owner of a checkpoint watched, if the settings mean it no more.
+pub(super) fn not_meant(settings: &Settings, owner: &str) -> Option<Kind> {
+    watched_by(settings, owner).filter(|(_, is_meant)| !is_meant).map(|(kind, _)| kind)
+}
+
+/// The kind that an owner of a checkpoint watched, as far as its id says it, and whether the settings mean it.
+fn watched_by(settings: &Settings, owner: &str) -> Option<(Kind, bool)> {
+    let id = checkpoint::kind_of(owner);
+    if let Some(kind) = Kind::builtin(id) {
+        let is_meant = settings.watch.wants(kind.group(), kind.plural());
+        return Some((kind, is_meant));
+    }
+    let Ok(Pattern::One { group, plural }) = Pattern::parse(id) else { return None };
+    let kind = Kind::custom(&group, "v1", &plural, &plural, id != owner);
+    Some((kind, settings.watch.wants(&group, &plural)))
 }
 
 impl Keeper for Watchers {

@@ -21,7 +21,7 @@ use crate::actors::rt::{self, Arbiters, ChildSpec, Place, SupervisorHandle};
 use crate::actors::shared_state::{self, SharedState};
 use crate::actors::stream_processor::{Positions, StreamProcessor};
 use crate::actors::watcher::{self, Watcher};
-use crate::domain::checkpoint::{Checkpoint, Memory, writer_marker};
+use crate::domain::checkpoint::{self, Checkpoint, Memory, writer_marker};
 use crate::domain::envelope::Writer;
 use crate::domain::kind::Kind;
 use crate::domain::lane::{Lane, Limits};
@@ -30,7 +30,7 @@ use crate::domain::redact::{Policy, Redactor};
 use crate::domain::restart::Backoff;
 use crate::domain::rv::Rv;
 use crate::domain::target::Target;
-use crate::domain::topic::TopicSpec;
+use crate::domain::topic::{self, TopicSpec};
 use crate::domain::watch::{Config, Point, Rebase};
 use crate::kubernetes::driver::{self, Deadlines};
 use crate::log::Start;
@@ -238,13 +238,16 @@ impl Watchers {
             policy_hash: self.policy.hash(&kind),
             ..self.checkpoint(&id, Positions::new())
         };
+        let is_trusted = self.memory.is_redacted_by(&kind.id(), &blank.policy_hash);
         let rebase = self.memory.rebase(&id, &blank.scope_hash, &blank.policy_hash).map(|reason| Rebase { reason });
         let at = lane.clone();
         self.base.checkpoints.set(&id, move || {
             let Point { history_epoch, rv } = at.watermark()?;
             // Behind a rewind there is no version to go on from until a list is complete.
             let rv = (!rv.is_empty()).then(|| rv.as_str().to_owned());
-            Some(Checkpoint { rv, history_epoch, ..blank.clone() })
+            // Without one everything is written anew, and until then nobody knows what stands in the log.
+            let policy_hash = rv.as_ref().map_or_else(String::new, |_| blank.policy_hash.clone());
+            Some(Checkpoint { rv, history_epoch, policy_hash, ..blank.clone() })
         });
         let redaction = (kind, self.policy.clone());
         watcher::Lent {
@@ -272,6 +275,7 @@ impl Watchers {
             folded,
             siblings: siblings.clone(),
             rebase,
+            is_trusted,
             resume_from,
             io: driver::Shared {
                 api: self.ends.api.clone(),
@@ -349,8 +353,13 @@ impl Watchers {
             let watchers = self.wire_kind(&kind, &cohort.subscribe(), self.frame_budgets.1);
             let now = clock::wall_ms();
             let markers = (0..spec.partitions).map(|p| writer_marker(&topic, p, self.writer_epoch, now));
+            // Who watched it in another scope would go on from where it was, should that scope come back.
+            let gone = self.memory.gone(&self.settings.watch.targets_of(&kind)).into_iter();
+            let gone = gone.filter(|owner| checkpoint::kind_of(owner) == kind.id());
+            let at = self.named(topic::CHECKPOINTS);
+            let forgotten = gone.map(|owner| checkpoint::forget(&at, &self.cluster, &owner, self.writer_epoch, now));
             if let Some(first) = watchers.first() {
-                first.row.lane.push(markers.collect::<Vec<OutRecord>>(), None);
+                first.row.lane.push(markers.chain(forgotten).collect::<Vec<OutRecord>>(), None);
             }
             self.base.following.add(cohort);
             wired.extend(watchers);

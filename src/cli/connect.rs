@@ -5,17 +5,23 @@ use super::client::Server;
 use super::failure::{Failure, UNAVAILABLE};
 use super::presence;
 use crate::domain::kind::Kind;
+use crate::domain::pattern::Pattern;
 use crate::domain::target::Target;
 use crate::domain::topic::TopicSpec;
 use crate::settings::{FlagOverride, Loaded, Sources, load, load_data_dir};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::timeout;
 
 use crate::app;
 use crate::kubernetes::client::Cluster;
 use crate::kubernetes::polite::Uncounted;
 use crate::log::Log;
 use crate::settings::Settings;
+
+/// How long a command that can do without waits to hear which kinds are served.
+const DISCOVERY: Duration = Duration::from_secs(30);
 
 /// Loads the settings from the environment and the command line.
 pub fn settings(global: &Global, flags: Vec<FlagOverride>) -> Result<Loaded, Failure> {
@@ -50,6 +56,37 @@ fn sources(global: &Global, flags: Vec<FlagOverride>) -> Sources {
 /// The topics that these settings need, as far as kinds are named by themselves: what `*` means the API server says.
 pub fn topic_specs(settings: &Settings) -> Vec<TopicSpec> {
     settings.topics.specs(&settings.watch.named())
+}
+
+/// The same, and what the patterns mean that only the API server understands. Where it cannot say it: which, and why.
+pub async fn topic_specs_as_served(settings: &Settings) -> (Vec<TopicSpec>, Vec<String>) {
+    let watch = &settings.watch;
+    let is_open = |pattern: &Pattern| !matches!(pattern, Pattern::One { .. });
+    let open: Vec<Pattern> = watch.patterns().into_iter().filter(is_open).collect();
+    if open.is_empty() {
+        return (topic_specs(settings), Vec::new());
+    }
+    let asked = async {
+        let cluster = open_cluster(settings).await.map_err(|failure| failure.message)?;
+        cluster.discover().await.map_err(|error| error.to_string())
+    };
+    let asked = timeout(DISCOVERY, asked).await;
+    let (mut kinds, mut unknown) = (watch.named(), Vec::new());
+    match asked.unwrap_or_else(|_| Err(format!("it does not answer within {DISCOVERY:?}"))) {
+        Ok(discovery) => {
+            let resolved = watch.resolve(&discovery, watch.max_kinds);
+            for served in resolved.kinds {
+                if !kinds.iter().any(|kind| kind.id() == served.kind.id()) {
+                    kinds.push(served.kind);
+                }
+            }
+            let is_open = |pattern: &str| open.iter().any(|open| open.to_string() == pattern);
+            let missing = resolved.missing.into_iter().filter(|missing| is_open(&missing.pattern));
+            unknown.extend(missing.map(|missing| format!("{}: {}", missing.pattern, missing.why)));
+        }
+        Err(why) => unknown.extend(open.iter().map(|pattern| format!("{pattern}: {why}"))),
+    }
+    (settings.topics.specs(&kinds), unknown)
 }
 
 /// What these settings watch; the API server is asked where they name more than built-in kinds.

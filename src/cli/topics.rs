@@ -14,13 +14,19 @@ use serde_json::json;
 /// Does it; the exit code.
 pub async fn topics(global: &Global, command: Topics, out: &mut Out) -> Result<u8, Failure> {
     let loaded = connect::settings(global, Vec::new())?;
-    let specs = connect::topic_specs(&loaded.settings);
     if let Topics::List { output } = command
         && let Some(view) = owners_view(global, &loaded.settings).await?
     {
         return list(view, output, out);
     }
     let log = connect::open_log(&loaded)?;
+    let (specs, unknown) = connect::topic_specs_as_served(&loaded.settings).await;
+    for unknown in unknown {
+        super::tell(&format!(
+            "left out: which kinds are meant by {}; `agent-events run` makes their topics when it knows",
+            printable(&unknown)
+        ));
+    }
     match command {
         Topics::Plan { output } => {
             let plan = plan(&*log, &specs).await?;

@@ -9,7 +9,7 @@ use super::connect;
 use super::failure::{ERROR, Failure, UNAVAILABLE, USAGE};
 use super::kinds::among;
 use super::output::{Out, Table};
-use crate::domain::audit::{Difference, Side, Version, ahead, confirmed, differences};
+use crate::domain::audit::{Difference, Side, Version, ahead, apart, confirmed, differences};
 use crate::domain::index::Name;
 use crate::domain::kind::{Kind, Tracking};
 use crate::domain::pattern::Pattern;
@@ -30,7 +30,7 @@ use tokio::time::{Instant, sleep};
 const AGAIN: Duration = Duration::from_millis(500);
 /// What stays the same for so long, while the process has long passed the list, is no change on its way.
 const STABLE: Duration = Duration::from_secs(10);
-/// Compares; exit code 0 only when nothing differs, 1 when something does, 69 when one of the two sides cannot be asked.
+/// Compares; exit code 0 only when nothing differs (a stub is declared: it is listed and counted, and no difference), 1 when something does, 69 when one of the two sides cannot be asked.
 pub async fn verify(global: &Global, verify: Verify, out: &mut Out) -> Result<u8, Failure> {
     let loaded = connect::settings(global, Vec::new())?;
     let named = loaded.settings.watch.named();
@@ -113,6 +113,8 @@ struct Verdict {
     target: Target,
     objects: usize,
     differences: Vec<Difference>,
+    /// Known at the right version, and their contents are not held.
+    stubs: Vec<Difference>,
 }
 
 /// Looks until both agree, or what differs is stable, or the time is over.
@@ -133,14 +135,15 @@ async fn compare(
     loop {
         let Listed { rv, side, .. } = list().await?;
         let ours = source.side(&target, deadline).await?;
-        let mut found = differences(&rv, &side, &ours);
+        let (mut found, stubs) = apart(differences(&rv, &side, &ours));
         let newer: Side = ours.into_iter().filter(|(_, ours)| ours.rv > rv).collect();
         if !newer.is_empty() {
             // Changed since, or ahead of what the server ever told: a list that is made now has come to every true version.
             let Listed { rv, side, .. } = list().await?;
             found.extend(ahead(&rv, &side, newer));
         }
-        let verdict = |differences| Verdict { target: target.clone(), objects: side.len(), differences };
+        let verdict =
+            |differences| Verdict { target: target.clone(), objects: side.len(), differences, stubs: stubs.clone() };
         if found.is_empty() {
             return Ok(verdict(found));
         }
@@ -308,9 +311,9 @@ async fn of_process(server: &Server, target: &Target, deadline: Instant) -> Resu
             .maybe("namespace", target.namespace.as_deref())
             .maybe("continue", next);
         let page: Objects = asked(server, path, deadline).await?;
-        for Object { metadata: m } in page.items {
+        for Object { metadata: m, stub } in page.items {
             let at = Name { namespace: m.namespace.into(), name: m.name.into() };
-            side.insert(at, Version { uid: m.uid.into(), rv: Rv::new(&m.resource_version) });
+            side.insert(at, Version { uid: m.uid.into(), rv: Rv::new(&m.resource_version), stub });
         }
         next = page.next;
         if next.is_none() {
@@ -329,6 +332,8 @@ struct Objects {
 #[derive(Deserialize)]
 struct Object {
     metadata: Metadata,
+    #[serde(default)]
+    stub: bool,
 }
 
 #[derive(Deserialize)]
@@ -343,12 +348,15 @@ struct Metadata {
 fn show(verdicts: &[Verdict], output: Output, out: &mut Out) -> Result<(), Failure> {
     let of = |version: &Option<Version>| version.as_ref().map(|v| json!({"uid": &*v.uid, "rv": v.rv.as_str()}));
     if output == Output::Json {
-        let each = verdicts.iter().map(|v| {
-            let differences = v.differences.iter().map(|d| {
+        let told = |found: &[Difference]| -> Vec<Value> {
+            let told = found.iter().map(|d| {
                 json!({"namespace": &*d.at.namespace, "name": &*d.at.name, "what": d.what, "server": of(&d.server), "log": of(&d.log)})
             });
+            told.collect()
+        };
+        let each = verdicts.iter().map(|v| {
             json!({"kind": v.target.kind.id(), "namespace": v.target.namespace.as_deref(), "objects": v.objects,
-                "differences": differences.collect::<Vec<_>>()})
+                "differences": told(&v.differences), "stubs": told(&v.stubs)})
         });
         let equal = verdicts.iter().all(|v| v.differences.is_empty());
         out.pretty(&json!({"equal": equal, "kinds": each.collect::<Vec<_>>()}))?;
@@ -361,12 +369,16 @@ fn show(verdicts: &[Verdict], output: Output, out: &mut Out) -> Result<(), Failu
     };
     for verdict in verdicts {
         let id = verdict.target.id();
+        let stubs = match verdict.stubs.len() {
+            0 => String::new(),
+            stubs => format!(", {stubs} of which the log holds the identity alone"),
+        };
         if verdict.differences.is_empty() {
-            out.line(&format!("{id}: {} objects, equal", verdict.objects))?;
+            out.line(&format!("{id}: {} objects, equal{stubs}", verdict.objects))?;
         } else {
-            out.line(&format!("{id}: {} objects, {} differ", verdict.objects, verdict.differences.len()))?;
+            out.line(&format!("{id}: {} objects, {} differ{stubs}", verdict.objects, verdict.differences.len()))?;
         }
-        for d in &verdict.differences {
+        for d in verdict.differences.iter().chain(&verdict.stubs) {
             let at = if d.at.namespace.is_empty() {
                 d.at.name.to_string()
             } else {
@@ -376,7 +388,7 @@ fn show(verdicts: &[Verdict], output: Output, out: &mut Out) -> Result<(), Failu
             table.row(vec![kind, at, d.what.words().to_owned(), words(&d.server), words(&d.log)]);
         }
     }
-    if verdicts.iter().any(|v| !v.differences.is_empty()) {
+    if verdicts.iter().any(|v| !v.differences.is_empty() || !v.stubs.is_empty()) {
         table.print(out)?;
     }
     Ok(())

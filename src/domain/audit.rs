@@ -15,6 +15,15 @@ pub struct Version {
     pub uid: Arc<str>,
     /// resourceVersion.
     pub rv: Rv,
+    /// Of the log's side: it holds no more than the identity.
+    pub stub: bool,
+}
+
+impl Version {
+    /// Of an object that is held whole, or of the API server's.
+    pub fn new(uid: Arc<str>, rv: Rv) -> Self {
+        Self { uid, rv, stub: false }
+    }
 }
 
 /// One side: name → version.
@@ -35,6 +44,10 @@ pub enum What {
     /// The log stands at a version that the API server had not reached.
     #[serde(rename = "newer version")]
     Newer,
+    /// The log stands at the same version, and says that it does not hold the contents. Declared, so nothing is lost
+    /// silently.
+    #[serde(rename = "stub")]
+    Stub,
 }
 
 impl What {
@@ -45,6 +58,7 @@ impl What {
             Self::Ghost => "ghost in log",
             Self::Older => "older version",
             Self::Newer => "newer version",
+            Self::Stub => "stub",
         }
     }
 }
@@ -70,6 +84,7 @@ pub fn differences(list: &Rv, server: &Side, log: &Side) -> Vec<Difference> {
         let ours = log.get(at);
         let what = match ours {
             None => What::Missing,
+            Some(ours) if ours.stub && (&ours.uid, &ours.rv) == (&theirs.uid, &theirs.rv) => What::Stub,
             Some(ours) if ours == theirs || ours.rv > *list => continue,
             Some(ours) if ours.rv > theirs.rv => What::Newer,
             Some(_) => What::Older,
@@ -96,6 +111,8 @@ pub enum Suspect {
     Ghost(Version),
     /// The log holds a version that the server's history never had: its history is another one.
     Future,
+    /// The log holds its identity alone: written anew if it can be carried now, and only then.
+    Stub,
 }
 
 impl Difference {
@@ -103,6 +120,7 @@ impl Difference {
     pub fn suspect(self) -> (Name, Suspect) {
         let suspect = match (self.what, self.log) {
             (What::Newer, _) => Suspect::Future,
+            (What::Stub, _) => Suspect::Stub,
             (What::Ghost, Some(log)) => Suspect::Ghost(log),
             _ => Suspect::Anew,
         };
@@ -122,6 +140,19 @@ pub fn ahead(list: &Rv, server: &Side, earlier: Side) -> Vec<Difference> {
             Difference { at, what, server: theirs, log: Some(ours) }
         })
         .collect()
+}
+
+/// Takes the stubs out of what differs: they are known, and no difference that a second look could confirm.
+pub fn apart(found: Vec<Difference>) -> (Vec<Difference>, Vec<Difference>) {
+    found.into_iter().partition(|difference| difference.what != What::Stub)
+}
+
+/// Which of these stubs are to be looked at again, given those that were (`seen`, which becomes what stands now): each
+/// version of an object once. What is poisoned for good is not fetched for ever.
+pub fn second_looks(seen: &mut Side, stubs: &[Difference]) -> Vec<Difference> {
+    let stand: Side = stubs.iter().filter_map(|stub| Some((stub.at.clone(), stub.log.clone()?))).collect();
+    let earlier = std::mem::replace(seen, stand);
+    stubs.iter().filter(|stub| earlier.get(&stub.at) != stub.log.as_ref()).cloned().collect()
 }
 
 /// The differences of a second look, whose list was made after the first one was compared, that are none of time: the
@@ -169,7 +200,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn side(all: &[(&str, &str, u64)]) -> Side {
-        let version = |uid: &str, rv: u64| Version { uid: uid.into(), rv: Rv::new(&rv.to_string()) };
+        let version = |uid: &str, rv: u64| Version::new(uid.into(), Rv::new(&rv.to_string()));
         all.iter().map(|(name, uid, rv)| (at(name), version(uid, *rv))).collect()
     }
 
@@ -198,6 +229,27 @@ mod tests {
             [("b", What::Older), ("c", What::Missing), ("d", What::Older), ("e", What::Newer), ("g", What::Ghost)];
         let expected: Vec<_> = expected.map(|(name, what)| (name.to_owned(), what)).into();
         assert_eq!(found(10, &server, &log), expected);
+    }
+
+    #[test]
+    fn a_stub_is_a_difference_of_its_own_and_is_looked_at_again_once_a_version() {
+        let looked = |version: u64| {
+            let mut log = side(&[("a", "a", 5), ("b", "b", version)]);
+            log.get_mut(&at("b")).expect("held").stub = true;
+            let (others, stubs) = apart(differences(&Rv::new("10"), &side(&[("a", "a", 5), ("b", "b", 6)]), &log));
+            (others.len(), stubs)
+        };
+        let (others, stubs) = looked(6);
+        assert_eq!((others, stubs.len(), stubs[0].what), (0, 1, What::Stub));
+        assert_eq!(stubs[0].clone().suspect(), (at("b"), Suspect::Stub));
+        let mut seen = Side::new();
+        assert_eq!([(); 3].map(|()| second_looks(&mut seen, &stubs).len()), [1, 0, 0]);
+        let mut newer = stubs.clone();
+        newer[0].log = Some(Version { stub: true, ..Version::new("b".into(), Rv::new("7")) });
+        assert_eq!([(); 2].map(|()| second_looks(&mut seen, &newer).len()), [1, 0]);
+        assert!(second_looks(&mut seen, &[]).is_empty() && seen.is_empty(), "what is no stub any more is forgotten");
+        let (others, stubs) = looked(4);
+        assert_eq!((others, stubs.len()), (1, 0), "an older version differs, whatever is held of it");
     }
 
     #[test]
@@ -236,7 +288,7 @@ mod tests {
     fn what_the_log_held_before_the_list_at_a_version_beyond_it_never_was() {
         let side = |names: &[(&str, &str)]| -> Side {
             let at = |name: &str| Name { namespace: "n".into(), name: name.into() };
-            let version = |rv: &str| Version { uid: "u".into(), rv: Rv::new(rv) };
+            let version = |rv: &str| Version::new("u".into(), Rv::new(rv));
             names.iter().map(|(name, rv)| (at(name), version(rv))).collect()
         };
         let found =
@@ -261,7 +313,7 @@ mod tests {
                         side.remove(&name);
                     } else {
                         let uid = side.get(&name).map_or_else(|| format!("u{i}").into(), |v| v.uid.clone());
-                        side.insert(name, Version { uid, rv });
+                        side.insert(name, Version::new(uid, rv));
                     }
                 }
                 side

@@ -3,7 +3,6 @@
 //! Everything stands in one compacted topic with one partition, so there is one order over all of it. A process starts by
 //! writing a writer marker with the next epoch there; whatever a process of a lower epoch still writes behind it is void.
 
-use super::kind::Kind;
 use super::record::{InRecord, OutRecord, WRITER_EPOCH_HEADER};
 use super::target::Target;
 use super::topic::Marker;
@@ -31,7 +30,8 @@ pub struct Checkpoint {
     /// Of a watcher: what of its kind was in scope (kind, namespace, selectors). Empty in checkpoints of older versions.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub scope_hash: String,
-    /// Of a watcher: the redaction under which everything up to here was written. Empty in checkpoints of older versions.
+    /// Of a watcher: the redaction under which everything that the log holds of its scope was written. Empty where that is
+    /// not known: without a version, and in checkpoints of older versions.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub policy_hash: String,
     /// Of a stream processor: the next offset to read, by topic and partition.
@@ -58,6 +58,11 @@ impl Checkpoint {
             timestamp_ms: now_ms,
         }
     }
+}
+
+/// Id of the kind that an owner watches.
+pub fn kind_of(owner: &str) -> &str {
+    owner.split_once('@').map_or(owner, |(kind_id, _)| kind_id)
 }
 
 /// The end of an owner that is configured no more: its checkpoint goes.
@@ -153,12 +158,19 @@ impl Memory {
         memory
     }
 
-    /// Owners of checkpoints that are none of these targets, of built-in kinds.
-    pub fn gone(&self, targets: &[Target]) -> Vec<(String, Kind)> {
+    /// Watchers with a checkpoint that are none of these targets.
+    pub fn gone(&self, targets: &[Target]) -> Vec<String> {
         let is_target = |owner: &str| targets.iter().any(|target| target.id() == owner);
-        let gone = self.checkpoints.keys().filter(|owner| !is_target(owner));
-        let kind = |owner: &str| Kind::builtin(owner.split('@').next().unwrap_or_default());
-        gone.filter_map(|owner| Some((owner.clone(), kind(owner)?))).collect()
+        let is_watcher = |owner: &str| !owner.starts_with('~');
+        self.checkpoints.keys().filter(|owner| is_watcher(owner) && !is_target(owner)).cloned().collect()
+    }
+
+    /// Whether all that the log holds of a kind was redacted by the policy of that hash: so say the checkpoints of all its
+    /// owners, those that are configured no more among them. Where there is none it is not known.
+    pub fn is_redacted_by(&self, kind_id: &str, policy_hash: &str) -> bool {
+        let mut of_kind =
+            self.checkpoints.values().filter(|checkpoint| kind_of(&checkpoint.owner) == kind_id).peekable();
+        of_kind.peek().is_some() && of_kind.all(|checkpoint| checkpoint.policy_hash == policy_hash)
     }
 
     /// Why a watcher may not simply go on from its checkpoint, if so: the scope or the redaction is another one. Hashes that
@@ -191,6 +203,7 @@ impl Memory {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::kind::Kind;
 
     fn checkpoint(owner: &str, rv: &str) -> Checkpoint {
         Checkpoint {
@@ -273,10 +286,21 @@ mod tests {
         let owners = ["pods", "pods@shop", "secrets", "widgets.example.com", "~stream-processor"];
         let memory = read_back(owners.iter().map(|owner| checkpoint(owner, "5").record(&topic, 1, 0)).collect());
         let pods = Kind::builtin("pods").expect("built in");
-        let gone: Vec<String> = memory.gone(&[Target::within(pods, "shop")]).into_iter().map(|(o, _)| o).collect();
-        assert_eq!(gone, ["pods", "secrets"]);
+        assert_eq!(memory.gone(&[Target::within(pods, "shop")]), ["pods", "secrets", "widgets.example.com"]);
         let left = memory.checkpoints["secrets"].without_version().expect("it has one");
         assert_eq!((left.rv.as_deref(), left.without_version()), (None, None));
+    }
+
+    #[test]
+    fn what_the_log_holds_is_trusted_only_if_all_who_wrote_it_redacted_as_we_do() {
+        let hashed = |owner: &str, policy: &str| Checkpoint { policy_hash: policy.into(), ..checkpoint(owner, "5") };
+        let memory = |all: &[(&str, &str)]| {
+            read_back(all.iter().map(|(owner, policy)| hashed(owner, policy).record(&"t".into(), 1, 0)).collect())
+        };
+        assert!(memory(&[("pods@a", "p"), ("pods", "p"), ("podsets", "q")]).is_redacted_by("pods", "p"));
+        assert!(!memory(&[("pods@a", "q"), ("pods", "p")]).is_redacted_by("pods", "p"));
+        assert!(!memory(&[("pods@a", "")]).is_redacted_by("pods", "p"), "of an older version");
+        assert!(!memory(&[("services", "p")]).is_redacted_by("pods", "p"), "nobody says so");
     }
 
     #[test]

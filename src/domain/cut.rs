@@ -15,6 +15,7 @@ mod tests;
 use std::borrow::Cow;
 
 pub use apply::Cut;
+pub(in crate::domain) use members::{deep_rule, flex_volume};
 pub use notes::{HASH_DIGITS, REDACTED};
 
 /// What happens to a value.
@@ -44,6 +45,8 @@ pub enum Rule {
     AnyText,
     /// Kept as a whole where it has no member `message`, else as that rule says.
     Messages(&'static Rule),
+    /// The volumes of a pod: kept as a whole where nothing is said to a driver, else as that rule says.
+    Volumes(&'static Rule),
     /// The arguments of a command: texts, and a flag may name the next one as its value.
     Arguments,
     /// An object: the function gives the rule of each member by its key.

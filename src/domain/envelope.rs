@@ -9,7 +9,8 @@
 //! what nobody reports may be true more than once at one version of the object: it is taken for dead, is found alive, and
 //! dies; it leaves the scope and comes back. So what a list had us write (a delete that is concluded, an object that is
 //! written anew) has the list's version, and what not even a newer list speaks for has its own version and the writer
-//! epoch, `7~5`. After a rewind the same numbers mean other things: then the history epoch goes before, `1.7`.
+//! epoch, `7~5`. After a rewind the same numbers mean other things: then the history epoch goes before, `1.7`. What stands
+//! for an object that could not be carried has a `!` behind its version: the object itself may follow at the same one.
 
 use super::kind::Kind;
 use super::record::{Headers, InRecord, OutRecord, WRITER_EPOCH_HEADER};
@@ -202,7 +203,8 @@ impl Writer {
             _ if is_reported => (&object.rv, String::new()),
             _ => (&object.rv, format!("~{}", self.writer_epoch)),
         };
-        format!("{}:{history}{version}{by}:{op}", object.uid)
+        let stub = if object.stub.is_some() && change.op != Op::Delete { "!" } else { "" };
+        format!("{}:{history}{version}{by}{stub}:{op}", object.uid)
     }
 
     /// The tombstone behind a delete: uid and version stand in headers.
@@ -351,6 +353,9 @@ pub struct Source {
     /// Part of a first snapshot.
     #[serde(default)]
     pub snapshot: bool,
+    /// Of a record that holds no more than the identity: why.
+    #[serde(default)]
+    pub stub: Option<super::redact::Stub>,
 }
 
 impl Source {

@@ -11,7 +11,7 @@
 
 use super::envelope::{Change, Inference, Observed, Op};
 use super::kind::{Kind, Tracking};
-use super::redact::{self, Identity, Object, Redacted};
+use super::redact::{self, Identity, Object, Redacted, Stub};
 use super::rv::Rv;
 use bytes::Bytes;
 use std::collections::HashMap;
@@ -67,6 +67,8 @@ pub enum Note {
         history_epoch: u64,
         /// When that was, if it is known: milliseconds since 1970.
         seen_ms: Option<i64>,
+        /// Set where the log holds its identity alone.
+        stub: Option<Box<Stub>>,
     },
     /// Nothing new, but a list showed it at that time.
     Seen(Arc<str>, i64),
@@ -105,6 +107,8 @@ struct Known {
     pass: u32,
     /// The era in which it was written.
     era: u32,
+    /// The log holds its identity alone. Boxed: nearly nothing is a stub.
+    stub: Option<Box<Stub>>,
 }
 
 /// Where the old version of an object comes from, if it is at hand: the lane's overlay, or the store's row.
@@ -150,11 +154,13 @@ pub struct Outcome {
     pub notes: Vec<Note>,
     /// Why nothing is written; a word from a closed set.
     pub filtered: Option<&'static str>,
+    /// Written only since the log holds a stub at that version: of no use if it becomes one again.
+    pub mends: bool,
 }
 
 impl Outcome {
     fn filtered(reason: &'static str, note: Option<Note>) -> Self {
-        Self { writes: Vec::new(), notes: note.into_iter().collect(), filtered: Some(reason) }
+        Self { notes: note.into_iter().collect(), filtered: Some(reason), ..Self::default() }
     }
 }
 
@@ -188,6 +194,8 @@ pub struct Index {
     era: u32,
     /// Everything is being written anew for a change of scope or redaction.
     rebasing: bool,
+    /// What is not written anew yet may hold what the redaction hides now.
+    distrusted: bool,
 }
 
 impl Index {
@@ -203,7 +211,14 @@ impl Index {
 
     /// Takes over a row of the fold at start: a live object as the log has it.
     pub fn restore_live(&mut self, at: Name, uid: Arc<str>, rv: Rv, history_epoch: u64) {
-        self.note(Note::Live { uid, at, rv, history_epoch, seen_ms: None });
+        self.note(Note::Live { uid, at, rv, history_epoch, seen_ms: None, stub: None });
+    }
+
+    /// Of a live object that was taken over: the log holds its identity alone.
+    pub fn restore_stub(&mut self, at: &Name, stub: Stub) {
+        if let Some(known) = self.by_name.get(at).and_then(|uid| self.by_uid.get_mut(uid)) {
+            known.stub = Some(Box::new(stub));
+        }
     }
 
     /// Takes over a dead row of the fold at start. `rv` is the version by which it was gone: of an inferred delete
@@ -243,18 +258,32 @@ impl Index {
         }
     }
 
+    /// What the log holds was redacted in another way, or nobody knows how: everything is to be written anew, and until then
+    /// the bytes of what is known go nowhere.
+    pub fn distrust(&mut self) {
+        self.begin_rebase();
+        self.distrusted = true;
+    }
+
+    /// Whether the bytes of what the log holds may be written again. Asked for all; what is written anew is trusted sooner.
+    pub fn is_trusted(&self) -> bool {
+        !self.distrusted
+    }
+
     /// Everything has been written anew.
     pub fn rebased(&mut self) {
         self.rebasing = false;
+        self.distrusted = false;
     }
 
     /// Applies one note.
     pub fn note(&mut self, note: Note) {
         match note {
-            Note::Live { uid, at, rv, history_epoch, seen_ms } => {
+            Note::Live { uid, at, rv, history_epoch, seen_ms, stub } => {
                 self.dead.remove(&uid);
                 self.by_name.insert(at.clone(), uid.clone());
-                self.by_uid.insert(uid, Known { rv, at, history_epoch, seen_ms, pass: self.pass, era: self.era });
+                let (pass, era) = (self.pass, self.era);
+                self.by_uid.insert(uid, Known { rv, at, history_epoch, seen_ms, pass, era, stub });
             }
             Note::Seen(uid, now_ms) => {
                 if let Some(known) = self.by_uid.get_mut(&uid) {
@@ -300,6 +329,11 @@ impl Index {
         self.by_uid.get(uid).map(|known| (uid, &known.rv))
     }
 
+    /// Why the log holds no more than the identity of the live object of that name, if so.
+    pub fn stub(&self, at: &Name) -> Option<&Stub> {
+        self.by_uid.get(self.by_name.get(at)?)?.stub.as_deref()
+    }
+
     /// The history that the version of the live object of that name belongs to.
     pub fn history_epoch(&self, at: &Name) -> Option<u64> {
         self.by_uid.get(self.by_name.get(at)?).map(|known| known.history_epoch)
@@ -323,10 +357,14 @@ impl Index {
         let comparable = |known: &Known| known.history_epoch == history_epoch;
         let stale = known.is_some_and(|known| known.era != self.era);
         let suspect = suspect && known.is_some_and(|known| known.rv == rv);
+        // A list shows what could not be carried: it costs no more than to look whether it can be now.
+        let mends = list.is_some()
+            && o.stub.is_none()
+            && known.is_some_and(|k| k.stub.is_some() && k.rv == rv && comparable(k) && !stale && !suspect);
         if let Some(known) = known
             && comparable(known)
             // A uid dies once, so its delete is no repeat even if the server gave it no version of its own.
-            && (rv < known.rv || rv == known.rv && wire != Wire::Deleted && !stale && !suspect)
+            && (rv < known.rv || rv == known.rv && wire != Wire::Deleted && !stale && !suspect && !mends)
         {
             return match list {
                 Some(_) => Outcome::filtered("known", Some(Note::Seen(uid, wall_ms))),
@@ -336,7 +374,7 @@ impl Index {
         if known.is_none()
             && let Some((_, death)) = self.dead.get(&uid).filter(|(epoch, _)| *epoch == history_epoch)
             // What a newer list or report shows alive was wrongly taken for dead: it comes back.
-            && (wire == Wire::Deleted || list.map_or(&rv, |l| &l.rv) <= death)
+            && (wire == Wire::Deleted || list.map_or(rv <= *death, |l| l.rv < *death))
         {
             return Outcome::filtered("dead", None);
         }
@@ -371,10 +409,10 @@ impl Index {
             }));
             writes.push(Write::Tombstone { namespace, name, uid: uid.clone(), rv: rv.clone(), history_epoch });
             notes.push(Note::Gone { uid, at, last: Some(rv.clone()), rv, history_epoch });
-            return Outcome { writes, notes, filtered: None };
+            return Outcome { writes, notes, ..Outcome::default() };
         }
         let first = list.is_some_and(|l| l.first);
-        let old = known.filter(|_| !stale && !suspect).and_then(|k| before.before(&at, &uid, &k.rv));
+        let old = known.filter(|_| !stale && !suspect && !mends).and_then(|k| before.before(&at, &uid, &k.rv));
         let entered = selected && known.is_none() && !first;
         let op = match (known, &old) {
             (Some(_), Some(_)) => Op::Update,
@@ -386,12 +424,14 @@ impl Index {
         };
         let observed = match list {
             _ if suspect => Observed::Audit,
+            Some(list) if mends && list.reason == "audit" => Observed::Audit,
             _ if entered => Observed::Selector,
             Some(_) => Observed::Relist,
             None => Observed::Watch,
         };
         // What the log holds at that version already, or held until it was wrongly taken for dead.
-        let again = stale || suspect || known.is_none() && rv <= *position;
+        let again = stale || suspect || mends || known.is_none() && rv <= *position;
+        let stub = object.get().stub.clone().map(Box::new);
         writes.push(Write::Change(Change {
             op,
             observed,
@@ -402,8 +442,8 @@ impl Index {
             before: old,
             object,
         }));
-        notes.push(Note::Live { uid, at, rv, history_epoch, seen_ms: Some(wall_ms) });
-        Outcome { writes, notes, filtered: None }
+        notes.push(Note::Live { uid, at, rv, history_epoch, seen_ms: Some(wall_ms), stub });
+        Outcome { writes, notes, filtered: None, mends }
     }
 
     /// The delete of a uid that a list or a successor of its name shows to be gone: never reported, so inferred. It carries
@@ -420,7 +460,9 @@ impl Index {
     ) {
         let Some(known) = self.by_uid.get(uid) else { return };
         let identity = Identity { namespace: &known.at.namespace, name: &known.at.name, uid, rv: &known.rv };
-        let object = redact::last_known(kind, &identity, before.before(&known.at, uid, &known.rv));
+        let is_trusted = !self.distrusted || known.era == self.era;
+        let json = is_trusted.then(|| before.before(&known.at, uid, &known.rv)).flatten();
+        let object = redact::last_known(kind, &identity, json);
         writes.push(Write::Change(Change {
             op: Op::Delete,
             observed: loss.observed,

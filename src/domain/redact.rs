@@ -68,9 +68,10 @@ impl std::fmt::Debug for Object {
 }
 
 /// Why an object is represented by its identity alone.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 pub struct Stub {
-    /// A word from a closed set: [`HOSTILE`], `too_large`, `undecodable`, `too_long`.
+    /// A word from a closed set: [`HOSTILE`], `too_large`, `undecodable`, `too_long`; `other`, of one that is read back and
+    /// says something else.
     pub reason: &'static str,
     /// Size of what was received, in bytes.
     pub bytes: usize,
@@ -78,6 +79,28 @@ pub struct Stub {
 
 /// The reason of a stub: the server sent a whole object where only metadata was asked for.
 pub const HOSTILE: &str = "full_object_refused";
+
+impl Stub {
+    /// With the word of the closed set that is written so.
+    pub fn read_back(reason: &str, bytes: usize) -> Self {
+        let known = [HOSTILE, "too_large", "undecodable", "too_long"];
+        Self { reason: known.into_iter().find(|word| *word == reason).unwrap_or("other"), bytes }
+    }
+}
+
+// By hand: a derived one would want input that lives for ever, for the reason's sake.
+impl<'de> serde::Deserialize<'de> for Stub {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(serde::Deserialize)]
+        struct Read {
+            #[serde(default)]
+            reason: String,
+            #[serde(default)]
+            bytes: usize,
+        }
+        Read::deserialize(deserializer).map(|Read { reason, bytes }| Self::read_back(&reason, bytes))
+    }
+}
 
 /// Why an object could not be taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -277,7 +300,12 @@ pub struct Identity<'a> {
 /// The last known state of an object: `json` as it was read back from our own log or is still in our own lane (redacted
 /// before it went there), or the identity alone where it is not at hand.
 pub fn last_known(kind: &Kind, identity: &Identity<'_>, json: Option<Bytes>) -> Redacted<Object> {
-    let mut object = from_identity(kind, identity, None);
+    as_held(kind, identity, json, None)
+}
+
+/// The same of what is written again as it stands in the log, where it may be a stub.
+pub fn as_held(kind: &Kind, identity: &Identity<'_>, json: Option<Bytes>, stub: Option<Stub>) -> Redacted<Object> {
+    let mut object = from_identity(kind, identity, stub);
     if let Some(json) = json {
         object.json = json;
     }

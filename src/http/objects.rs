@@ -21,7 +21,7 @@ use std::sync::Arc;
 pub(super) const CHUNK: usize = 64;
 
 /// `GET /api/v1/objects?kind=&namespace=&labelSelector=&fieldSelector=&limit=&continue=&view=`. With `view=identity` an
-/// item is no more than namespace, name, uid and version.
+/// item is no more than namespace, name, uid and version. `stubs` names those of the page whose contents are not held.
 pub(super) async fn list(State(faces): State<Faces>, uri: Uri) -> Result<Response, Problem> {
     let known = ["kind", "namespace", "labelSelector", "fieldSelector", "limit", "continue", "view"];
     let params = Params::read(&uri, &known, &[])?;
@@ -88,7 +88,12 @@ pub(super) fn problem_of(error: QueryError) -> Problem {
 
 fn answer(page: ObjectPage, json_of: fn(&Object) -> Bytes) -> Response {
     let ObjectPage { items, next, as_of } = page;
-    let tail = serde_json::json!({ "continue": next, "asOf": positions(&as_of) }).to_string();
+    let mut tail = serde_json::json!({ "continue": next, "asOf": positions(&as_of) });
+    let stubs: Vec<_> = items.iter().filter_map(stub).collect();
+    if !stubs.is_empty() {
+        tail["stubs"] = stubs.into();
+    }
+    let tail = tail.to_string();
     // The tail goes on in the same object.
     let tail = format!("],{}", tail.strip_prefix('{').unwrap_or(&tail));
     let chunks = stream::iter(splices(items, json_of)).chain(stream::iter([Bytes::from(tail)]));
@@ -98,7 +103,18 @@ fn answer(page: ObjectPage, json_of: fn(&Object) -> Bytes) -> Response {
 fn identity(object: &Object) -> Bytes {
     let metadata = serde_json::json!({"namespace": object.namespace(), "name": object.name(), "uid": &**object.uid(),
         "resourceVersion": object.rv().as_str()});
-    serde_json::json!({ "metadata": metadata }).to_string().into()
+    match object.stub() {
+        Some(_) => serde_json::json!({ "metadata": metadata, "stub": true }),
+        None => serde_json::json!({ "metadata": metadata }),
+    }
+    .to_string()
+    .into()
+}
+
+fn stub(object: &Object) -> Option<serde_json::Value> {
+    let stub = object.stub()?;
+    Some(serde_json::json!({"namespace": object.namespace(), "name": object.name(), "reason": stub.reason,
+        "bytes": stub.bytes}))
 }
 
 /// Objects between commas, unpacked a chunk at a time as the client takes them.

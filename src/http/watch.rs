@@ -145,6 +145,7 @@ impl Feed {
             timestamp: Some(object.timestamp_ms()),
             partition: Some(partition),
             offset: Some(offset),
+            stub: object.stub().is_some(),
             missed: None,
         };
         self.write(out, &event, Some(&object.json()));
@@ -196,6 +197,9 @@ struct Event<'a> {
     partition: Option<i32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     offset: Option<i64>,
+    /// The object is no more than its identity.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    stub: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     missed: Option<u64>,
 }

@@ -64,7 +64,7 @@ pub async fn list(api: &dyn ApiServer, target: &Target, limit: u32, max_page: us
         for Item { metadata } in page.items.unwrap_or_default() {
             let at = Name { namespace: metadata.namespace.as_ref().into(), name: metadata.name.as_ref().into() };
             if target.covers(&at) {
-                side.insert(at, Version { uid: metadata.uid.as_ref().into(), rv: Rv::new(&metadata.resource_version) });
+                side.insert(at, Version::new(metadata.uid.as_ref().into(), Rv::new(&metadata.resource_version)));
             }
         }
         if side.len() > MAX_OBJECTS {

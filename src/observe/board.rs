@@ -174,6 +174,8 @@ pub struct AuditView {
     pub at_ms: i64,
     pub objects: usize,
     pub differences: usize,
+    /// Of which the log holds the identity alone, as it says itself.
+    pub stubs: usize,
     pub took_ms: u64,
 }
 

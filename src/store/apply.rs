@@ -228,10 +228,12 @@ impl Store {
             version: self.changes.latest() + 1,
             facts: table.facts(&facts::read(json), old.as_deref()),
             packed: Packed::pack(json.as_bytes()),
+            stub: source.stub.clone().map(Box::new),
         };
         // A record written twice (after a failure of its producer, or again because its key was shadowed) is no change.
         let unchanged = old.as_ref().filter(|old| {
-            (&old.uid, &old.rv, old.history_epoch, &old.packed) == (&row.uid, &row.rv, row.history_epoch, &row.packed)
+            (&old.uid, &old.rv, old.history_epoch, &old.packed, &old.stub)
+                == (&row.uid, &row.rv, row.history_epoch, &row.packed, &row.stub)
         });
         if let Some(old) = unchanged {
             row.version = old.version;
@@ -292,6 +294,7 @@ impl Store {
                 version: self.changes.latest() + 1,
                 facts: table.facts(&facts::read(json), Some(old)),
                 packed: Packed::pack(json.as_bytes()),
+                stub: envelope.source.stub.clone().map(Box::new),
             })
         });
         self.remove(writer, table, record, old.as_ref(), last, applied);

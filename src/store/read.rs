@@ -10,6 +10,7 @@ use super::{Store, lock};
 use crate::domain::fold::{Death, ForeignReason};
 use crate::domain::index::Name;
 use crate::domain::kind::Kind;
+use crate::domain::redact::Stub;
 use crate::domain::rv::Rv;
 use crate::domain::selector::{FieldSelector, LabelSelector, Test};
 use serde::Serialize;
@@ -121,6 +122,8 @@ pub struct Page {
 pub struct Restored {
     /// Live objects: name, uid, version, and the history epoch that it belongs to.
     pub live: Vec<(Name, Arc<str>, Rv, u64)>,
+    /// Those of the live whose identity alone is held, and why.
+    pub stubs: Vec<(Name, Stub)>,
     /// Deletes without a tombstone: it must be written before anything else is.
     pub owed: Vec<(Name, Arc<str>, Rv)>,
     /// The dead, those with a tombstone owed among them.
@@ -365,6 +368,9 @@ impl Store {
             ((**at).clone(), row.uid.clone(), row.rv.clone(), row.history_epoch)
         });
         let live: Vec<_> = live.collect();
+        let stub = |row: &Row| row.stub.as_deref().cloned();
+        let stubs = index.names.iter().filter(|(at, _)| covers(at));
+        let stubs = stubs.filter_map(|(at, row)| Some(((**at).clone(), stub(row)?))).collect();
         drop(index);
         let ledger = lock(&table.ledger);
         let owed = ledger.owed().filter(|(at, _)| covers(at));
@@ -375,7 +381,7 @@ impl Store {
         history_epoch = dead.iter().map(|death| death.history_epoch).fold(history_epoch, u64::max);
         let shadowed = ledger.shadowed().filter(|(at, _)| covers(at)).map(|(at, ms)| (at.clone(), ms)).collect();
         let ends = ends(ledger.dead().filter(|(at, _)| covers(at)), &live);
-        Restored { live, owed, dead, ends, shadowed, history_epoch }
+        Restored { live, stubs, owed, dead, ends, shadowed, history_epoch }
     }
 
     /// What the store takes.

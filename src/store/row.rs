@@ -3,6 +3,7 @@
 use super::facts::Facts;
 use crate::domain::index::Name;
 use crate::domain::kind::Kind;
+use crate::domain::redact::Stub;
 use crate::domain::rv::Rv;
 use bytes::Bytes;
 use std::cell::RefCell;
@@ -30,6 +31,8 @@ pub(super) struct Row {
     pub(super) version: u64,
     pub(super) facts: Arc<Facts>,
     pub(super) packed: Packed,
+    /// Set where the log holds its identity alone.
+    pub(super) stub: Option<Box<Stub>>,
 }
 
 impl Row {
@@ -188,6 +191,11 @@ impl Object {
     /// uids of its owners.
     pub fn owners(&self) -> impl Iterator<Item = &str> {
         self.row.facts.owners()
+    }
+
+    /// Why no more than its identity is held, if so.
+    pub fn stub(&self) -> Option<&Stub> {
+        self.row.stub.as_deref()
     }
 
     /// The redacted object's JSON, byte for byte as it stands in the log. Unpacks them each time it is called.

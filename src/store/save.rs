@@ -2,7 +2,7 @@
 //! it. A cache: whatever is wrong with a file it is left aside, with the reason, and the log is read whole.
 //!
 //! ```text
-//! <dir>/<kind>.fold    "AEFOLD01", then blocks: length (u32), xxh3 of length and content (u64), content
+//! <dir>/<kind>.fold    "AEFOLD02", then blocks: length (u32), xxh3 of length and content (u64), content
 //!   first block        JSON: whose fold it is, and up to which offset of each partition
 //!   blocks of items    rows, tombstones owed, the dead, shadowed keys; each with its letter
 //!   last block         "end", number of items: a file without it was cut short

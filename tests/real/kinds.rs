@@ -1,6 +1,6 @@
 //! Kinds that come and go while the process runs.
 
-use super::checker::{Record, violations};
+use super::checker::{Record, fold, violations};
 use super::kit::{Parts, Product, Trial, Where::*, eventually};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -13,6 +13,7 @@ pub const TRIALS: &[Trial] = &[
     ("a_kind_that_goes_is_deleted_in_the_log_and_one_that_comes_back_is_watched_again", Both, goes_and_comes_back),
     ("a_kind_that_is_named_and_not_served_is_parked_and_watched_once_it_is", Both, named_and_not_served),
     ("a_kind_that_goes_while_the_process_is_down_is_deleted_in_the_log", Both, goes_while_down),
+    ("a_kind_whose_scope_narrows_and_widens_or_that_is_taken_out_is_what_the_settings_say", Both, other_scopes),
     ("a_kind_that_is_defined_anew_as_another_is_watched_as_what_it_is_now", Both, defined_anew),
     ("a_kind_that_is_back_before_it_was_missed_twice_is_watched_again_within_ten_seconds", Both, back_at_once),
 ];
@@ -97,6 +98,43 @@ pub fn parked(product: &Product) -> BTreeMap<String, Value> {
     let (_, board) = product.get("/api/v1/pipeline");
     let parked = board["parked"].as_array().expect("a list").clone();
     parked.into_iter().map(|kind| (kind["kind"].as_str().expect("a name").to_owned(), kind)).collect()
+}
+
+/// Nothing else happens meanwhile, as in a cluster at night: no version tells the lists of before from those of now.
+fn other_scopes(parts: &Parts) {
+    let (group, plural) = ("scopes.kinds.test", "narrows");
+    let kind = id(plural, group);
+    define(parts, plural, group);
+    for namespace in ["nar-a", "nar-b"] {
+        parts.namespace(namespace);
+        for name in ["x", "y"] {
+            create(parts, plural, group, namespace, name);
+        }
+    }
+    let policy = format!("watch.\"{kind}\".policy=\"full\"");
+    let (a, b, all) = ("watch.namespaces.nar-a=true", "watch.namespaces.nar-b=true", "watch.all_namespaces=true");
+    let scopes: [(&[&str], [usize; 2]); 6] =
+        [(&[a, b], [2, 2]), (&[a], [2, 0]), (&[a, b], [2, 2]), (&[b], [0, 2]), (&[all], [2, 2]), (&[a, b], [2, 2])];
+    let topic = format!("scopes.k8s-{kind}");
+    for (scope, expected) in scopes {
+        let sets: Vec<&str> = scope.iter().copied().chain([policy.as_str()]).collect();
+        let product = parts.product("scopes", &sets);
+        eventually(&format!("the rows of {scope:?}"), || {
+            let rows = ["nar-a", "nar-b"].map(|namespace| rows(&product, &kind, namespace));
+            (rows == expected.map(Some)).then_some(())
+        });
+        assert_eq!(product.topic(&format!("k8s-{kind}")), topic);
+        product.shutdown();
+    }
+    let product = parts.product("scopes", &[a, b]);
+    eventually("a kind that the settings name no more is deleted from the log", || {
+        fold(&parts.dump(&topic)).is_empty().then_some(())
+    });
+    product.shutdown();
+    let records = parts.dump(&topic);
+    assert_eq!(violations(&records), Vec::<String>::new());
+    let observed = records.iter().filter(|r| r.op() == Some("d")).map(|r| r.source("observed").map(str::to_owned));
+    assert_eq!(observed.collect::<Vec<_>>(), vec![Some("descoped".to_owned()); 8]);
 }
 
 /// What `agent-events verify` says, from outside.

@@ -48,9 +48,7 @@ fn without_a_topic(parts: &Parts) {
     assert!(product.running.board().missing().is_empty(), "readiness stays");
     let mut apply = Command::new(env!("CARGO_BIN_EXE_agent-events"));
     apply.args(["topics", "apply"]);
-    // Of a pattern it is the API server that says what it means: a topic is made for what is named.
-    let named = format!("watch.\"{kind}\".policy=\"full\"");
-    for set in parts.sets(NAME).iter().map(String::as_str).chain(sets).chain([&*named]) {
+    for set in parts.sets(NAME).iter().map(String::as_str).chain(sets) {
         apply.args(["--set", set]);
     }
     let applied = apply.output().expect("the binary runs");

@@ -9,6 +9,7 @@ pub const TRIALS: &[Trial] = &[
     ("after_kill_9_within_the_window_nothing_is_listed_and_the_saved_fold_is_gone_on_from", Both, within_the_window),
     ("a_damaged_saved_fold_is_left_aside_and_the_log_read_whole", Both, damaged),
     ("a_namespace_and_a_kind_that_are_captured_no_more_are_deleted_from_the_log_once", Both, leaving),
+    ("what_another_redaction_hides_is_not_written_again_whatever_else_the_settings_change", Both, hidden_since),
     ("when_the_redaction_changes_everything_is_written_anew_as_a_read_without_the_old_version", Both, other_policy),
 ];
 
@@ -164,6 +165,63 @@ fn leaving(parts: &Parts) {
     process.await_ready();
     agree(parts, "stays", topic);
     assert_eq!(process.terminate(), Some(0));
+}
+
+/// A first life shows the values of a namespace; the second one hides them, in the same scope, in a wider one, in another
+/// one, and without the kind.
+fn hidden_since(parts: &Parts) {
+    const VALUE: &str = "canary-of-another-redaction";
+    let (shown, here) = ("redaction.configmaps.full_namespaces.hidden=true", "watch.namespaces.hidden=true");
+    parts.namespace("hidden");
+    let lives: [(&str, &[&str]); 4] = [
+        ("hidden-same", &[here]),
+        ("hidden-wider", &["watch.all_namespaces=true"]),
+        ("hidden-elsewhere", &["watch.namespaces.default=true"]),
+        ("hidden-nowhere", &[here, "watch.configmaps.enabled=false"]),
+    ];
+    for (prefix, sets) in lives {
+        let topic = format!("{prefix}.k8s-configmaps");
+        let path = |name: &str| format!("{}/{name}", map("hidden"));
+        for name in ["stays", "goes"] {
+            let body = json!({"metadata": {"name": name}, "data": {"n": VALUE}});
+            parts.api("POST", &map("hidden"), &body);
+        }
+        let mut process = parts.process(prefix, &[here, shown]);
+        process.await_ready();
+        let holds = |record: &Record| record.value.as_ref().is_some_and(|value| value.to_string().contains(VALUE));
+        eventually("the first life shows the values", || {
+            (parts.dump(&topic).iter().filter(|record| holds(record)).count() >= 2).then_some(())
+        });
+        eventually("a checkpoint", || {
+            let checkpoints = parts.dump(&format!("{prefix}.agent-events-checkpoints"));
+            checkpoints.iter().any(|r| r.key.ends_with("/configmaps@hidden")).then_some(())
+        });
+        assert_eq!(process.terminate(), Some(0));
+        let stood: Vec<(i32, i64)> = parts.dump(&topic).iter().map(|r| (r.partition, r.offset)).collect();
+        parts.api("DELETE", &path("goes"), &Value::Null);
+        let mut process = parts.process(prefix, sets);
+        process.await_ready();
+        let later = || -> Vec<Record> {
+            let records = parts.dump(&topic).into_iter();
+            records.filter(|r| !stood.contains(&(r.partition, r.offset)) && r.key.contains("/hidden/")).collect()
+        };
+        let is =
+            |name: &str, op: &str| later().iter().any(|r| r.key.ends_with(&format!("/{name}")) && r.op() == Some(op));
+        eventually("what went is deleted", || is("goes", "d").then_some(()));
+        if prefix == "hidden-same" || prefix == "hidden-wider" {
+            eventually("what stays is written anew", || is("stays", "r").then_some(()));
+            parts.api("PATCH", &path("stays"), &json!({"metadata": {"labels": {"touched": "yes"}}}));
+            eventually("and changes", || is("stays", "u").then_some(()));
+            let (status, body) = http_get(process.api, "/api/v1/objects/configmaps/hidden/stays");
+            assert!(status == 200 && !String::from_utf8_lossy(&body).contains(VALUE), "{prefix}: it is served");
+        } else {
+            eventually("what is captured no more is deleted", || is("stays", "d").then_some(()));
+        }
+        assert_eq!(process.terminate(), Some(0));
+        let held: Vec<Record> = later().into_iter().filter(holds).collect();
+        assert!(held.is_empty(), "{prefix}: written again: {held:?}");
+        parts.api("DELETE", &path("stays"), &Value::Null);
+    }
 }
 
 fn other_policy(parts: &Parts) {

@@ -156,6 +156,8 @@ fn must_go<'v>(value: &'v Value, found: &mut Vec<&'v Value>) {
             for (key, member) in members {
                 match (key.as_str(), member) {
                     ("env" | "httpHeaders", Value::Array(entries)) => found.extend(entries.iter().filter_map(literal)),
+                    ("volumeAttributes", said) => found.push(said),
+                    ("flexVolume", volume) => found.extend(volume.get("options")),
                     ("kubectl.kubernetes.io/last-applied-configuration", copy) => found.push(copy),
                     _ => must_go(member, found),
                 }

@@ -29,6 +29,7 @@ fn a_rule_that_cannot_be_obeyed_is_refused_with_its_place() {
         ("[redaction.rules.pods]\nredact = \"/spec\"\n", "expected a list of JSON pointers"),
         ("[redaction.rules.pods]\nredact = [1]\n", "expected a list of JSON pointers"),
         ("[redaction.rules.pods]\nhide = [\"/spec\"]\n", "unknown setting"),
+        ("[redaction.rules.pods]\nkeep = [\"/spec/containers/*/env\"]\n", "env_allow"),
         ("[redaction.rules.secrets]\nkeep = [\"/data\"]\n", "only metadata"),
         (
             "[redaction.rules.\"certificate.cert-manager.io\"]\nredact = [\"/spec\"]\n",

@@ -49,6 +49,7 @@ fn lent(target: Target, log: Vec<InRecord>) -> Lent {
         folded,
         resume_from: Point { history_epoch: 1, rv: Rv::new("100") },
         rebase: None,
+        is_trusted: true,
         siblings: Arc::new(Siblings::new(vec![target.clone()])),
         io: driver::Shared {
             api: Arc::new(Away),

@@ -69,8 +69,9 @@ pub(super) async fn side(log: &dyn Log, topic: &str, cluster: &str, target: &Tar
                 let at = Name { namespace: key.namespace.unwrap_or_default().into(), name: key.name.into() };
                 match judged.step {
                     Step::Live(envelope) if target.covers(&at) => {
-                        let (uid, rv) = (envelope.source.uid.as_str().into(), Rv::new(&envelope.source.rv));
-                        side.insert(at, Version { uid, rv });
+                        let source = &envelope.source;
+                        let (uid, rv) = (source.uid.as_str().into(), Rv::new(&source.rv));
+                        side.insert(at, Version { uid, rv, stub: source.stub.is_some() });
                     }
                     Step::Deleted(..) | Step::Tombstone { .. } => drop(side.remove(&at)),
                     _ => {}

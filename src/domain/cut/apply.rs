@@ -1,7 +1,7 @@
 //! Applies a [`Rule`] to the next value of a deserializer: what stays is copied, what goes is replaced or left out.
 
 use super::managers::{Entry, Lenient};
-use super::members::{annotation_rule, deep_rule, has_deep_members, has_messages};
+use super::members::{annotation_rule, deep_rule, has_deep_members, has_driver_members, has_messages};
 use super::notes::{REDACTED, is_note, note_of_size, replaced};
 use super::{
     CowStr, Cutter, Field, Manager, NOWHERE, Place, Rule, metadata_only_rule, metadata_rule, scrub, write_string,
@@ -52,9 +52,15 @@ impl<'de> DeserializeSeed<'de> for Cut<'_, '_> {
             | Rule::AnyEnv
             | Rule::AnyText
             | Rule::Messages(_)
+<<<<<<< HEAD
             | Rule::Scalar
             | Rule::Text
             | Rule::NoDocument => {
+=======
+            | Rule::Volumes(_)
+            | Rule::Scalar
+            | Rule::Text => {
+>>>>>>> main
                 let raw = <&RawValue as serde::Deserialize>::deserialize(d)?;
                 self.raw(raw.get());
                 Ok(())
@@ -114,6 +120,10 @@ impl Cut<'_, '_> {
                 }
                 self.rule = *rule;
             }
+            Rule::Volumes(_) if self.at == NOWHERE && raw.starts_with('[') && !has_driver_members(raw) => {
+                return self.cutter.out.extend_from_slice(raw.as_bytes());
+            }
+            Rule::Volumes(rule) => self.rule = *rule,
             Rule::Deep if is_container && (self.at != NOWHERE || has_deep_members(raw)) => {}
             Rule::Walk if is_container => {}
             Rule::AnyEnv if raw.starts_with('[') => self.rule = Rule::Array(&Rule::EnvVar),

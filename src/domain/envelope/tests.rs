@@ -228,6 +228,7 @@ fn what_was_written_reads_back() {
         window: None,
         manager: Some("kubelet".into()),
         snapshot: false,
+        stub: None,
     };
     assert_eq!(read.source, expected);
 

@@ -75,6 +75,14 @@ pub(crate) fn put(epoch: u64, op: &str, at: &Name, uid: &str, rv: u64) -> InReco
     change(epoch, op, at, uid, rv, &object(at, uid, rv, &BTreeMap::new()))
 }
 
+/// The same record, as that of a stub.
+pub(crate) fn as_stub(record: InRecord) -> InRecord {
+    let value = record.value.as_ref().map(|value| String::from_utf8(value.to_vec()).unwrap());
+    let mark = r#""observed":"watch","stub":{"reason":"too_long","bytes":7}"#;
+    let value = value.map(|value| value.replace(r#""observed":"watch""#, mark));
+    InRecord { value: value.map(Bytes::from), ..record }
+}
+
 pub(crate) fn tombstone(epoch: u64, at: &Name, uid: &str, rv: u64) -> InRecord {
     let mut tombstone = record(&key(at), Some(epoch), None);
     tombstone.headers.push(("ce_uid".into(), Some(uid.to_owned().into())));

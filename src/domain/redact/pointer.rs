@@ -56,6 +56,15 @@ impl Pointer {
         Ok(Self { text: text.into(), tokens: path.split('/').map(token).collect::<Result<_, _>>()? })
     }
 
+    /// Its steps; `None` for `*`.
+    pub fn steps(&self) -> Vec<Option<&str>> {
+        let step = |token| match token {
+            &Token::Any => None,
+            Token::Named(name) => Some(&**name),
+        };
+        self.tokens.iter().map(step).collect()
+    }
+
     fn covers(&self, other: &Self) -> bool {
         self.tokens.len() <= other.tokens.len() && self.tokens.iter().zip(&other.tokens).all(|(a, b)| a.covers(b))
     }

@@ -164,20 +164,43 @@ impl Policy {
     /// Every rule that cannot be obeyed, of all kinds. Rules of several patterns that only together contradict each other
     /// show in the [`super::Redactor`] of their kind.
     pub fn faults(&self) -> Vec<RuleFault> {
-        self.rules.iter().filter_map(|(pattern, rules)| plan(&pattern.to_string(), rules).err()).collect()
+        let fault = |(pattern, rules): (&Pattern, &PointerRules)| {
+            plan(&pattern.to_string(), rules).err().or_else(|| self.idle(pattern, rules))
+        };
+        self.rules.iter().filter_map(fault).collect()
+    }
+
+    /// The first rule of one kind that keeps what is not hidden, or not for such a rule to show.
+    fn idle(&self, pattern: &Pattern, rules: &PointerRules) -> Option<RuleFault> {
+        let Pattern::One { group, plural } = pattern else { return None };
+        let kind = pattern.builtin().unwrap_or_else(|| Kind::custom(group, "v1", plural, plural, true));
+        let idle = |pointer: &Pointer| !standing::hides_at(self.top(&kind), &pointer.steps());
+        let (text, _) = rules
+            .keep
+            .iter()
+            .filter_map(|text| Some((text, Pointer::parse(text).ok()?)))
+            .find(|(_, pointer)| idle(pointer))?;
+        let why = "it has no effect: nothing stands there that a rule may show. Take it out; literal values of variables \
+            are shown by redaction.env_allow, annotations by redaction.annotations_allow, command lines and messages as \
+            they are by redaction.scrub = false";
+        Some(RuleFault { kind: pattern.to_string(), list: "keep", pointer: Some(text.clone()), why: why.to_owned() })
+    }
+
+    fn top(&self, kind: &Kind) -> Members {
+        match self.effective(kind) {
+            Effective::Secret | Effective::Metadata => standing::metadata_only,
+            Effective::Keys => standing::keys,
+            Effective::Masked => standing::masked,
+            Effective::Deep => standing::deep,
+            Effective::Known => standing::of(kind).unwrap_or(standing::masked),
+        }
     }
 
     /// The rules of a kind, ready to be applied.
     pub(super) fn compile(self: &Arc<Self>, kind: &Kind) -> Result<Compiled, RuleFault> {
         let plan = plan(&kind.id(), &self.rules_of(kind))?;
         let effective = self.effective(kind);
-        let top = match effective {
-            Effective::Secret | Effective::Metadata => standing::metadata_only,
-            Effective::Keys => standing::keys,
-            Effective::Masked => standing::masked,
-            Effective::Deep => standing::deep,
-            Effective::Known => standing::of(kind).unwrap_or(standing::masked),
-        };
+        let top = self.top(kind);
         let all_values = self.level(kind) == Some(Level::Full);
         let hides_values = !matches!(effective, Effective::Known | Effective::Deep);
         let secret = effective == Effective::Secret;

@@ -1,10 +1,10 @@
 //! The rules that stand whatever the settings say, kind by kind: which members of an object are looked at on the way.
 
-use crate::domain::cut::{Field, Rule};
+use crate::domain::cut::{Field, Rule, deep_rule, flex_volume};
 use crate::domain::kind::Kind;
 
 /// Rises with every change of the rules below, so that what was written under older ones is written anew.
-pub(super) const VERSION: u32 = 4;
+pub(super) const VERSION: u32 = 5;
 
 /// The members of one level.
 pub(super) type Members = fn(&str) -> Rule;
@@ -24,6 +24,47 @@ pub(super) fn of(kind: &Kind) -> Option<Members> {
         _ => return None,
     };
     Some(members)
+}
+
+/// Names on the way to what these rules hide, for a `*` in a pointer.
+const WAYS: &[&str] = &[
+    "",
+    "spec",
+    "status",
+    "conditions",
+    "template",
+    "jobTemplate",
+    "volumes",
+    "csi",
+    "volumeAttributes",
+    "flexVolume",
+    "options",
+    "data",
+    "binaryData",
+];
+
+/// Whether a pointer (`None` for `*`) leads to something that these rules hide and a rule of the settings may show.
+pub(super) fn hides_at(members: Members, steps: &[Option<&str>]) -> bool {
+    hides(Rule::Object(members), steps)
+}
+
+fn hides(rule: Rule, steps: &[Option<&str>]) -> bool {
+    let below = |members: &dyn Fn(&str) -> Rule, step: &Option<&str>, rest: &[Option<&str>]| match step {
+        Some(name) => hides(members(name), rest),
+        None => WAYS.iter().any(|name| hides(members(name), rest)),
+    };
+    match (rule, steps) {
+        (Rule::Messages(rule) | Rule::Volumes(rule), _) => hides(*rule, steps),
+        (Rule::Mask | Rule::Sized | Rule::Scalar, _) => true,
+        // Of a document of which all is wanted it is shown as the rule asks for.
+        (Rule::Deep, []) => true,
+        (Rule::Size | Rule::SizeBase64 | Rule::Values(_), []) => true,
+        (Rule::Values(_), [_]) => true,
+        (Rule::Object(members), [step, rest @ ..]) => below(&members, step, rest),
+        (Rule::Deep, [step, rest @ ..]) => below(&deep_rule, step, rest),
+        (Rule::Array(rule), [_, rest @ ..]) => hides(*rule, rest),
+        _ => false,
+    }
 }
 
 /// Whether it carries the spec of a pod, and so environment variables.
@@ -190,6 +231,16 @@ fn template(key: &str) -> Rule {
 fn pod_spec(key: &str) -> Rule {
     match key {
         "containers" | "initContainers" | "ephemeralContainers" => Rule::Array(&Rule::Object(container)),
+        "volumes" => Rule::Volumes(&Rule::Array(&Rule::Object(volume))),
+        _ => Rule::Keep,
+    }
+}
+
+/// What is said to its driver may be a credential, as the literal value of a variable may.
+fn volume(key: &str) -> Rule {
+    match key {
+        "csi" => Rule::Object(|key| if key == "volumeAttributes" { Rule::Mask } else { Rule::Keep }),
+        "flexVolume" => Rule::Object(flex_volume),
         _ => Rule::Keep,
     }
 }

@@ -61,9 +61,10 @@ impl WatchCore {
         let env = lent.env;
         let code = response.status.unwrap_or(0);
         let status: Status<'_> = serde_json::from_slice(&response.body).unwrap_or_default();
-        let older = || {
-            let page = std::str::from_utf8(&response.body).ok().and_then(|body| super::line::read_page(body).ok());
-            page.is_some_and(|page| page.rv.is_numeric() && page.rv < lent.capture.position)
+        let older = || match super::line::list_version(&response.body) {
+            Some(rv) => rv.is_numeric() && rv < lent.capture.position,
+            // Behind the cut it may say anything.
+            None => response.is_cut,
         };
         match code {
             200 if !older() => {

@@ -237,5 +237,33 @@ pub fn read_page(body: &str) -> Result<Page, DecodeError> {
     })
 }
 
+/// The version of a list of which only the beginning may be there: wherever its metadata stands in that.
+pub fn list_version(body: &[u8]) -> Option<Rv> {
+    struct Found<'f>(&'f mut Option<Rv>);
+    impl<'de> serde::de::Visitor<'de> for Found<'_> {
+        type Value = ();
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("a list")
+        }
+
+        fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+            while let Some(CowStr(key)) = map.next_key()? {
+                if key == "metadata" {
+                    let ListMeta { resource_version, .. } = map.next_value()?;
+                    *self.0 = Some(Rv::new(&resource_version.0)).filter(|rv| !rv.is_empty());
+                } else {
+                    map.next_value::<serde::de::IgnoredAny>()?;
+                }
+            }
+            Ok(())
+        }
+    }
+    let mut found = None;
+    // Where the body ends in the middle, or is no list, what was found until there counts.
+    Deserializer::deserialize_map(&mut serde_json::Deserializer::from_slice(body), Found(&mut found)).ok();
+    found
+}
+
 #[cfg(test)]
 mod tests;

@@ -256,6 +256,8 @@ impl WatchCore {
         let mut commit = Commit { begin_pass: true, probed: true, ..Commit::default() };
         let newer = rv.as_ref().is_none_or(|rv| rv > position);
         let has_suspects = !self.suspects.is_empty();
+        // A stub is known at the version that the list shows: a look whether it can be carried now explains nothing else.
+        let differs = self.suspects.values().any(|suspect| *suspect != Suspect::Stub);
         if rewound {
             let epoch = capture.history_epoch + 1;
             self.notices.push(Notice::Rewound(epoch));
@@ -273,7 +275,7 @@ impl WatchCore {
             if let Some(l) = self.listing() {
                 l.gap = Some(cause);
             }
-        } else if newer || has_suspects && !is_confirm {
+        } else if newer || differs && !is_confirm {
             commit.records = self.gap(cause, rv.clone(), false, lent);
         }
         if capture.rebase.is_some() {

@@ -107,6 +107,8 @@ struct Response {
     retry_after: Option<Duration>,
     /// Body of a list, or of a refusal.
     body: BytesMut,
+    /// More came than is kept: `body` is its beginning.
+    is_cut: bool,
 }
 
 /// What every step works with: lent for the one call.
@@ -251,6 +253,7 @@ impl WatchCore {
     pub fn buffered(&self) -> usize {
         match &self.state {
             State::Watching(w) => w.buffer.len() + w.response.body.len(),
+            State::Probing(p) => p.response.body.len(),
             State::Listing(l) => l.response.body.len() + l.page.as_ref().map_or(0, |p| p.body.len()),
             _ => 0,
         }
@@ -386,13 +389,18 @@ impl WatchCore {
                 let good = response.status == Some(200);
                 let limit = match &mut self.state {
                     State::Watching(w) if good => return w.buffer.extend_from_slice(&bytes),
-                    State::Listing(_) if good => self.config.max_page,
+                    // Metadata of one object; that may be a megabyte, and the list's own version stand behind it.
+                    State::Listing(_) | State::Probing(_) if good => self.config.max_page,
                     _ => ERROR_BODY,
                 };
                 let Some(response) = self.response() else { return };
-                if response.body.len() + bytes.len() <= limit {
+                if response.body.len() + bytes.len() <= limit && !response.is_cut {
                     response.body.extend_from_slice(&bytes);
-                } else if good && matches!(self.state, State::Listing(_)) {
+                    return;
+                }
+                // Nothing is left out in the middle: what is behind a hole would be read as if it stood elsewhere.
+                response.is_cut = true;
+                if good && matches!(self.state, State::Listing(_)) {
                     self.page_too_large(env);
                 }
             }

@@ -1,6 +1,7 @@
 //! From a report to a commit: what it changes, the records of that, and the gaps that are declared.
 
 use super::{Commit, Env, Lent, Notice, WatchCore};
+use crate::domain::audit::Suspect;
 use crate::domain::envelope::{Op, Writer};
 use crate::domain::gap::Gap;
 use crate::domain::index::{self, ListContext, Name, Note, Outcome, Seen, Wire, Write};
@@ -26,14 +27,26 @@ impl WatchCore {
         let stub = object.get().stub.as_ref().map(|stub| stub.reason);
         let suspect = list.is_some() && !self.suspects.is_empty() && {
             let o = object.get();
-            self.suspects.contains_key(&Name { namespace: o.namespace.clone(), name: o.name.clone() })
+            let suspect = self.suspects.get(&Name { namespace: o.namespace.clone(), name: o.name.clone() });
+            // Of a stub the index knows it: written anew it is only as the object that it stands for.
+            suspect.is_some_and(|suspect| *suspect != Suspect::Stub)
         };
-        let Outcome { writes, notes, filtered } = self.outcome(wire, object, list, suspect, lent);
+        let uid = object.get().uid.clone();
+        let Outcome { writes, notes, filtered, mends } = self.outcome(wire, object, list, suspect, lent);
         match filtered {
             Some(reason) => self.notices.push(Notice::Filtered(reason)),
             None => self.notices.extend(stub.map(Notice::Stubbed)),
         }
-        self.commit(writes, notes, position, lent.writer, lent.env)
+        let told = self.notices.len();
+        let commit = self.commit(writes, notes, position, lent.writer, lent.env);
+        if mends && commit.versions.iter().any(|version| version.get().stub.is_some()) {
+            // It stands in the log so already, at this version.
+            self.notices.truncate(told);
+            self.notices.push(Notice::Filtered("known"));
+            let notes = vec![Note::Seen(uid, lent.env.wall_ms)];
+            return Commit { notes, position: commit.position, ..Commit::default() };
+        }
+        commit
     }
 
     /// What a report would change.
@@ -83,6 +96,12 @@ impl WatchCore {
                         self.notices.push(Notice::Stubbed("too_large"));
                         change.object = redact::too_large(&change.object, writer.kind());
                         record = writer.record(&change, env.wall_ms);
+                        let Object { uid, stub, .. } = change.object.get();
+                        let live = commit.notes.iter_mut().filter_map(|note| match note {
+                            Note::Live { uid: of, stub, .. } if of == uid => Some(stub),
+                            _ => None,
+                        });
+                        live.for_each(|is| *is = stub.clone().map(Box::new));
                     }
                     commit.records.push(record);
                     if change.op != Op::Delete {

@@ -140,10 +140,11 @@ impl WatchCore {
     }
 
     /// The end of what neither the list shows nor the index knows: only the log says that it lives.
-    fn lay(&self, (at, Version { uid, rv }): &Ghost, list: &ListContext, lent: Lent<'_>) -> [Write; 2] {
+    fn lay(&self, (at, Version { uid, rv, .. }): &Ghost, list: &ListContext, lent: Lent<'_>) -> [Write; 2] {
         let Lent { capture, before, env, .. } = lent;
         let identity = Identity { namespace: &at.namespace, name: &at.name, uid, rv };
         let history_epoch = capture.history_epoch;
+        let json = capture.index.is_trusted().then(|| before.before(at, uid, rv)).flatten();
         let delete = Change {
             op: Op::Delete,
             observed: Observed::Audit,
@@ -152,7 +153,7 @@ impl WatchCore {
             inference: Some(Inference { reason: list.reason, window: (None, env.wall_ms) }),
             history_epoch,
             before: None,
-            object: redact::last_known(self.kind(), &identity, before.before(at, uid, rv)),
+            object: redact::last_known(self.kind(), &identity, json),
         };
         let (namespace, name) = (at.namespace.clone(), at.name.clone());
         [Write::Change(delete), Write::Tombstone { namespace, name, uid: uid.clone(), rv: rv.clone(), history_epoch }]

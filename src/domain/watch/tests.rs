@@ -2,7 +2,7 @@
 //! writes, when its position moves, and that it gets over everything (G1, G2, G8, G11).
 
 use super::*;
-use crate::domain::audit::Version;
+use crate::domain::audit::{Suspect, Version};
 use crate::domain::envelope::{Observed, Op, Table, Writer, read_table};
 use crate::domain::gap::{Lasting, TOPIC};
 use crate::domain::index::{Before, Name};

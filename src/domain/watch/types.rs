@@ -189,7 +189,7 @@ pub struct Point {
 }
 
 /// Why everything is written anew.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rebase {
     /// A word from a closed set ([`crate::domain::gap::REASONS`]).
     pub reason: &'static str,

@@ -112,6 +112,9 @@ pub(super) fn of_change(change: &Change) -> Vec<u8> {
         /// When the record was written, in ms since 1970.
         at: i64,
         version: u64,
+        /// No more than its identity is held.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        stub: bool,
     }
     let object = &change.object;
     let line = Line {
@@ -122,6 +125,7 @@ pub(super) fn of_change(change: &Change) -> Vec<u8> {
         rv: object.rv().as_str(),
         at: object.timestamp_ms(),
         version: change.version,
+        stub: object.stub().is_some(),
     };
     // Words and numbers: nothing in it can fail to be written.
     serde_json::to_vec(&line).unwrap_or_default()

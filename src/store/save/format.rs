@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use xxhash_rust::xxh3::Xxh3;
 
-pub(super) const MAGIC: &[u8; 8] = b"AEFOLD01";
+pub(super) const MAGIC: &[u8; 8] = b"AEFOLD02";
 /// Full enough for the disk, small enough to stand in memory beside everything else.
 pub(super) const BLOCK: usize = 256 << 10;
 
@@ -65,6 +65,8 @@ impl Out {
         }
         self.number(row.packed.raw.map_or(u64::MAX, u64::from));
         self.bytes(&row.packed.bytes);
+        self.text(row.stub.as_deref().map_or("", |stub| stub.reason));
+        self.number(row.stub.as_deref().map_or(0, |stub| stub.bytes as u64));
         self.number(row.facts.tags().len() as u64);
         for tag in row.facts.tags() {
             self.block.push(tag.space.letter());

@@ -4,6 +4,7 @@ use super::format::{Bytes, Header, In, MAGIC};
 use super::{Identity, SavedFold, millis};
 use crate::domain::fold::Death;
 use crate::domain::index::Name;
+use crate::domain::redact::Stub;
 use crate::store::facts::{Found, Space};
 use crate::store::row::{Packed, Row};
 use crate::store::table::{Index, Progress, Table};
@@ -129,6 +130,8 @@ fn row(table: &Table, at: std::sync::Arc<Name>, bytes: &mut Bytes<'_>) -> Option
     let (partition, offset, timestamp_ms) = (bytes.number()? as i32, bytes.number()? as i64, bytes.number()? as i64);
     let raw = Some(bytes.number()?).filter(|raw| *raw != u64::MAX).map(u32::try_from).transpose().ok()?;
     let packed = Packed { bytes: bytes.bytes()?.into(), raw };
+    let (reason, size) = (bytes.text()?, usize::try_from(bytes.number()?).ok()?);
+    let stub = (!reason.is_empty()).then(|| Box::new(Stub::read_back(reason, size)));
     let tags = usize::try_from(bytes.number()?).ok()?;
     let mut found = Vec::with_capacity(tags.min(64));
     for _ in 0..tags {
@@ -152,6 +155,7 @@ fn row(table: &Table, at: std::sync::Arc<Name>, bytes: &mut Bytes<'_>) -> Option
         version: 0,
         facts,
         packed,
+        stub,
     };
     let mut index: std::sync::RwLockWriteGuard<'_, Index> = table.index_mut();
     let old = index.names.get(&at).cloned();

@@ -1,5 +1,6 @@
 use super::*;
 use crate::domain::fold::kit::{Protocol, acts, in_order, put, tombstone, writer_marker};
+use crate::domain::redact::Stub;
 use crate::store::save::{Identity, Loaded, SavedFold};
 use proptest::prelude::*;
 use std::sync::Mutex;
@@ -28,6 +29,30 @@ fn started(saved: &SavedFold, log: &[InRecord]) -> (Arc<Store>, Loaded) {
 fn held(store: &Arc<Store>) -> (Rows, Restored, Vec<Position>, Vec<KindMemory>) {
     let memory = store.memory().kinds;
     (rows(&all(store, &pods())), store.restored(&pods(), |_| true), store.positions(), memory)
+}
+
+#[test]
+fn a_stub_is_known_as_one_from_the_log_and_from_what_was_saved_until_the_object_is_there() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let saved = saved_in(&dir);
+    let name = kit::name;
+    let mut log =
+        in_order(vec![writer_marker(1), put(1, "c", &name(1), "u1", 5), kit::as_stub(put(1, "c", &name(3), "u3", 6))]);
+    let keeping = store();
+    keeping.apply(&log);
+    assert_eq!(saved.save(&keeping, NOW).kinds, 1);
+    let (from_file, loaded) = started(&saved, &log);
+    assert!(matches!(loaded, Loaded::Rows(2)), "{loaded:?}");
+    for store in [&keeping, &from_file] {
+        let stubs = store.restored(&pods(), |_| true).stubs;
+        assert_eq!(stubs, [(name(3), Stub { reason: "too_long", bytes: 7 })]);
+        let held = |at: &Name| store.get(&pods(), at).expect("held").stub().is_some();
+        assert_eq!((held(&name(1)), held(&name(3))), (false, true));
+    }
+    log.push(put(1, "r", &name(3), "u3", 6));
+    let log = in_order(log);
+    from_file.apply(&log);
+    assert_eq!(from_file.restored(&pods(), |_| true).stubs, []);
 }
 
 proptest! {

@@ -1,6 +1,7 @@
 //! Objects that cannot be read, and servers that answer what was not asked.
 
 use super::{Scene, Trial};
+use crate::kit::{PATIENCE, within};
 use agent_events::sandbox::{Fault, Rule, Spoil};
 use serde_json::json;
 
@@ -13,6 +14,7 @@ pub const TRIALS: &[Trial] = &[
     ("an_object_that_is_no_json_in_a_list_becomes_a_stub_and_spares_the_others", garbled_in_a_list),
     ("an_object_without_identity_is_declared_and_spares_the_others", no_identity),
     ("a_line_that_is_too_long_becomes_a_stub", long_line),
+    ("a_stub_becomes_the_object_as_soon_as_an_audit_can_fetch_it_and_once", mended),
     ("a_line_that_never_ends_becomes_a_stub", endless_line),
     ("an_object_of_another_kind_is_not_published", foreign_kind),
     ("an_object_of_another_namespace_is_not_published", foreign_namespace),
@@ -102,6 +104,32 @@ fn long_line() {
     scene.some_changes();
     scene.seen("n-0");
     assert!(scene.stub_of("poison").is_some(), "a stub in its place");
+    scene.settle();
+}
+
+fn mended() {
+    let more = ["watch.max_frame_bytes=\"64KiB\"", "watch.audit_interval=\"1s\"", "watch.poll_interval=\"200ms\""];
+    let scene = Scene::with(100, "configmaps", &more);
+    scene.create_many(10);
+    scene.seen("m-9");
+    scene.create_with("poison", json!({"n": "x".repeat(200_000)}));
+    scene.seen("poison");
+    within(PATIENCE, "the object is in the log", || scene.stub_of("poison").is_none().then_some(()));
+    let audited = || scene.product().get("/api/v1/pipeline").1["watchers"][0]["audit"].clone();
+    let mended_at = audited()["atMs"].as_i64();
+    within(PATIENCE, "an audit finds no stub", || {
+        let audit = audited();
+        (audit["atMs"].as_i64() > mended_at && audit["stubs"] == 0 && audit["result"] == "equal").then_some(())
+    });
+    let records = scene.records().into_iter().filter(|r| r.key.ends_with("/default/poison"));
+    let told = records.map(|r| {
+        let source = &r.value.as_ref().expect("a change")["source"];
+        (r.op().map(str::to_owned), source["observed"].clone(), source["stub"]["reason"].clone())
+    });
+    let told: Vec<_> = told.collect();
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert_eq!((&told[0].2, &told[1].1, &told[1].2), (&json!("too_long"), &json!("audit"), &json!(null)));
+    assert_eq!(told[1].0.as_deref(), Some("r"));
     scene.settle();
 }
 

@@ -384,6 +384,59 @@ fn a_document_deeper_than_any_that_people_write_is_hidden_where_it_would_be_sear
 }
 
 #[test]
+fn what_is_said_to_a_volumes_driver_goes_from_unknown_documents_too_and_a_rule_keeps_it() {
+    let volumes = |share: &str| {
+        json!({"csi": {"driver": "d", "volumeAttributes": {"share": share}},
+            "flexVolume": {"driver": "f", "options": {"password": share}}, "options": ["ro"]})
+    };
+    let volume = Kind::custom("", "v1", "persistentvolumes", "PersistentVolume", false);
+    let object = |share: &str| json!({"metadata": certificate()["metadata"], "spec": volumes(share)});
+    let shown = redacted(&volume, level("persistentvolumes", Level::Full), &object(CANARY));
+    assert_eq!(shown["spec"], volumes("[redacted]"));
+    let policy = rules("pods", &[], &["/spec/volumes/*/csi/volumeAttributes/share"]);
+    assert_eq!(policy.faults(), []);
+    let pod = json!({"metadata": certificate()["metadata"], "spec": {"volumes": [volumes("x")]}});
+    let shown = redacted(&kind_of("pods"), policy, &pod);
+    assert_eq!(shown["spec"]["volumes"][0]["csi"]["volumeAttributes"]["share"], "x");
+    assert_eq!(shown["spec"]["volumes"][0]["flexVolume"]["options"]["password"], "[redacted]");
+}
+
+#[test]
+fn a_rule_that_keeps_what_no_default_hides_is_refused_with_what_would_show_it() {
+    let mut full = rules("widgets.example.com", &[], &["/spec/containers/0/env"]);
+    full.levels.insert(Pattern::parse("widgets.example.com").expect("a kind"), Level::Full);
+    assert_eq!(full.faults().len(), 1, "its variables are hidden all the same");
+    for (kind, keep, refused) in [
+        ("pods", "/spec/containers/*/env", true),
+        ("pods", "/spec/containers/*/env/0/value", true),
+        ("pods", "/spec/containers/*/args", true),
+        ("pods", "/spec/nodeName", true),
+        ("pods", "/metadata/annotations/x", true),
+        ("pods", "/status/message", true),
+        ("pods", "/spec/volumes/*/flexVolume/options", false),
+        ("pods", "/spec/volumes/0/csi/volumeAttributes/share", false),
+        ("pods", "/spec/*/*/*/volumeAttributes", false),
+        ("deployments.apps", "/spec/template/spec/containers/0/env", true),
+        ("deployments.apps", "/spec/template/spec/volumes/*/csi/volumeAttributes", false),
+        ("configmaps", "/data", false),
+        ("configmaps", "/data/*", false),
+        ("configmaps", "/data/a/b", true),
+        ("services", "/spec/ports", true),
+        ("certificates.cert-manager.io", "/spec/dnsNames", false),
+        ("certificates.cert-manager.io", "/status/conditions/*/extra", false),
+        ("certificates.cert-manager.io", "/metadata/labels", true),
+        ("*.cert-manager.io", "/metadata/labels", false),
+    ] {
+        let faults = rules(kind, &[], &[keep]).faults();
+        assert_eq!(!faults.is_empty(), refused, "{kind} {keep}");
+        for fault in faults {
+            let text = fault.to_string();
+            assert!(text.contains(keep) && text.contains("no effect") && text.contains("env_allow"), "{text}");
+        }
+    }
+}
+
+#[test]
 fn rules_for_many_kinds_add_up_and_the_most_specific_policy_decides() {
     let pattern = |text: &str| Pattern::parse(text).expect("a pattern");
     let texts = |texts: &[&str]| texts.iter().map(|t| (*t).to_owned()).collect();

@@ -55,6 +55,39 @@ fn a_pod_template_loses_literal_values_and_the_annotations_that_every_object_los
     }
 }
 
+const VOLUMES: &str = concat!(
+    r#""volumes":[{"name":"a","csi":{"driver":"d","volumeAttributes":{"share":"SHARE","n":null},"#,
+    r#""nodePublishSecretRef":{"name":"s"}}},"#,
+    r#"{"name":"b","flexVolume":{"driver":"f","options":{"password":"PASSWORD"},"secretRef":{"name":"s"}}},"#,
+    r#"{"name":"c","configMap":{"name":"m"}}]"#
+);
+
+fn volumes(share: &str, password: &str) -> String {
+    VOLUMES.replace("SHARE", share).replace("PASSWORD", password)
+}
+
+#[test]
+fn what_is_said_to_a_volumes_driver_goes_and_its_keys_stay() {
+    let (before, after) = (volumes(CANARY, CANARY), volumes("[redacted]", "[redacted]"));
+    let pod = |volumes: &str| format!(r#""metadata":{{{IDENTITY}}},"spec":{{{volumes},"nodeName":"n1"}}}}"#);
+    assert_eq!(
+        json("pods", &format!("{{{}", pod(&before))),
+        format!(r#"{{"kind":"Pod","apiVersion":"v1",{}"#, pod(&after))
+    );
+    let set = |volumes: &str| format!(r#""metadata":{{{IDENTITY}}},"spec":{{"template":{{"spec":{{{volumes}}}}}}}}}"#);
+    let shown = json("deployments", &format!("{{{}", set(&before)));
+    assert!(shown.ends_with(&set(&after)), "{shown}");
+    for wrong in [
+        format!(r#""volumes":[{{"csi":{{"volumeAttributes":"{CANARY}"}}}}]"#),
+        format!(r#""volumes":[{{"csi":{{"volumeAttributes":["{CANARY}"]}}}}]"#),
+        format!(r#""volumes":[{{"csi":{{"volume\u0041ttributes":{{"a":"{CANARY}"}}}}}}]"#),
+        format!(r#""volumes":[{{"flexVolume":{{"options":{{"a":["{CANARY}"]}}}}}}]"#),
+    ] {
+        let shown = json("pods", &format!("{{{}", pod(&wrong)));
+        assert!(!shown.contains(CANARY), "{shown}");
+    }
+}
+
 #[test]
 fn wrong_shapes_on_the_way_to_a_value_are_replaced() {
     let c = CANARY;

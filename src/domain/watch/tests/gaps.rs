@@ -147,7 +147,7 @@ fn a_selector_makes_what_appears_and_goes_a_matter_of_the_selector() {
 fn a_resync_lists_again_and_writes_the_suspects_anew() {
     let mut kit = Kit::watching();
     let at = |name: &str| Name { namespace: "n".into(), name: name.into() };
-    let ghost = Version { uid: "u9".into(), rv: Rv::new("3") };
+    let ghost = Version::new("u9".into(), Rv::new("3"));
     kit.core.resync("audit", vec![(at("a"), Suspect::Anew), (at("ghost"), Suspect::Ghost(ghost))]);
     kit.tick();
     kit.wait();

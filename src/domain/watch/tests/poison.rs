@@ -43,6 +43,89 @@ fn behind_three_tries_the_metadata_of_an_unreadable_change_becomes_a_stub_and_th
     }
 }
 
+/// A kind whose `c` = u3@11 is a stub, and a second look that an audit asks for.
+fn looked_at_again() -> Kit {
+    let mut kit = Kit::watching();
+    poisoned(&mut kit, &"x".repeat(2001));
+    kit.head(200);
+    kit.input(Input::Body(event("ADDED", "c", "u3", 11).into()));
+    kit.wait();
+    kit.head(200);
+    let at = Name { namespace: "n".into(), name: "c".into() };
+    assert_eq!((kit.written(), kit.capture.index.stub(&at).map(|stub| stub.reason)), {
+        (vec!["c u3@11".to_owned()], Some("too_long"))
+    });
+    kit.core.resync("audit", vec![(at, Suspect::Stub)]);
+    kit.tick();
+    kit.wait();
+    kit
+}
+
+#[test]
+fn a_stub_that_can_be_carried_by_now_becomes_the_object_once_and_with_an_id_of_its_own() {
+    let mut kit = looked_at_again();
+    let all = [item("a", "u1", 5), item("b", "u2", 6), item("c", "u3", 11)];
+    kit.list("11", &all, "");
+    assert_eq!(ids(&kit), ["u3:11~1:r"]);
+    assert_eq!((stubs(&kit).len(), kit.gaps(), kit.written()), (0, Vec::new(), vec!["r u3@11 audit (11)".to_owned()]));
+    let at = Name { namespace: "n".into(), name: "c".into() };
+    assert_eq!(kit.capture.index.stub(&at), None);
+    kit.wait();
+    kit.stream(&error(410, "Expired"));
+    kit.wait();
+    kit.list("11", &all, "");
+    assert_eq!(kit.written(), NONE, "once");
+}
+
+#[test]
+fn any_list_that_shows_the_object_of_a_stub_mends_it() {
+    let mut kit = looked_at_again();
+    kit.core = WatchCore::new(config(), Redactor::new(kind("services"), Arc::new(Policy::default())), None);
+    kit.tick();
+    kit.stream(&error(410, "Expired"));
+    kit.wait();
+    kit.list("20", &[item("a", "u1", 5), item("b", "u2", 6), item("c", "u3", 11)], "");
+    assert_eq!(ids(&kit), ["u3:20:r"]);
+    assert_eq!(kit.written(), ["r u3@11 relist (20)"]);
+}
+
+#[test]
+fn what_is_poisoned_for_good_is_written_as_a_stub_once() {
+    let undecodable = item("c", "u3", 11).replace(r#""name":"c""#, "\"name\":\"c\",\"labels\":\"\u{FFFD}\"");
+    let filler = format!("\"spec\":{{\"f\":\"{}\",", "x".repeat(1300));
+    for bad in [undecodable, item("c", "u3", 11).replace("\"spec\":{", &filler)] {
+        let mut kit = looked_at_again();
+        kit.notices.clear();
+        kit.list("20", &[item("a", "u1", 5), item("b", "u2", 6), bad.clone()], "");
+        assert_eq!((kit.written(), kit.position()), (Vec::new(), "20"));
+        assert!(!kit.notices.iter().any(|n| matches!(n, Notice::Stubbed(_))));
+        let filtered = kit.notices.iter().filter(|n| matches!(n, Notice::Filtered("known"))).count();
+        assert_eq!(filtered, 3, "each report is accounted for");
+        let at = Name { namespace: "n".into(), name: "c".into() };
+        assert!(kit.capture.index.stub(&at).is_some(), "still");
+    }
+}
+
+#[test]
+fn what_is_too_large_for_the_log_is_known_as_a_stub() {
+    let filler = format!("\"spec\":{{\"f\":\"{}\",", "x".repeat(1300));
+    let mut kit = Kit::watching();
+    kit.stream(&event("ADDED", "c", "u3", 11).replace("\"spec\":{", &filler));
+    let at = Name { namespace: "n".into(), name: "c".into() };
+    assert_eq!(ids(&kit), ["u3:11!:c"]);
+    assert_eq!((kit.written(), kit.capture.index.stub(&at).map(|stub| stub.reason)), {
+        (vec!["c u3@11".to_owned()], Some("too_large"))
+    });
+    kit.stream(&event("MODIFIED", "c", "u3", 12));
+    assert_eq!((kit.written(), kit.capture.index.stub(&at)), (vec!["u u3@12 before".to_owned()], None));
+}
+
+fn ids(kit: &Kit) -> Vec<String> {
+    let header = |r: &OutRecord| r.headers.iter().find(|(name, _)| *name == "ce_id").map(|(_, id)| id.clone());
+    let ids = kit.log.iter().filter_map(header);
+    ids.map(|id| String::from_utf8(id.to_vec()).expect("UTF-8")).collect()
+}
+
 #[test]
 fn a_line_without_end_becomes_a_stub_too_and_so_does_a_delete() {
     let mut kit = Kit::watching();
