@@ -39,6 +39,8 @@ pub enum Rule {
     Scalar,
     /// A text that people read: kept without what looks like a credential.
     Text,
+    /// A string, unless it holds a JSON document (an object or an array): that may be a copy of what is hidden elsewhere.
+    NoDocument,
     /// What people write in an unknown document: a string as [`Rule::Text`], anything else as [`Rule::Deep`].
     AnyText,
     /// Kept as a whole where it has no member `message`, else as that rule says.
@@ -140,6 +142,10 @@ pub struct Captured {
 pub trait Keys {
     /// Whether the annotation stays.
     fn annotation(&self, key: &str) -> bool;
+    /// Whether an annotation that stays may hold a JSON document.
+    fn document(&self, _key: &str) -> bool {
+        true
+    }
     /// Whether the literal value of that environment variable stays.
     fn env(&self, name: &str) -> bool;
     /// Whether [`Rule::Values`] keeps the values of objects in that namespace.

@@ -21,6 +21,7 @@ pub mod replace;
 pub mod restart;
 pub mod roster;
 pub mod rv;
+pub mod said;
 pub mod selector;
 pub mod target;
 pub mod topic;

@@ -21,6 +21,7 @@ mod standing;
 use super::cut::{Captured, Cut, Cutter, Manager, Rule};
 use super::kind::Kind;
 use super::rv::Rv;
+use super::said;
 use bytes::Bytes;
 use policy::{Compiled, KindKeys};
 use serde::de::DeserializeSeed as _;
@@ -157,6 +158,11 @@ impl Redactor {
         self.metadata_only
     }
 
+    /// Whether values of the kind are hidden unless somebody named them: what a server says of its objects may hold one.
+    pub fn hides_values(&self) -> bool {
+        self.keys.hides_values()
+    }
+
     /// The rule that cannot be obeyed. As long as there is one nothing of the kind is to be read.
     pub fn fault(&self) -> Option<&RuleFault> {
         self.fault.as_ref()
@@ -208,7 +214,7 @@ impl Redactor {
         let expected = self.kind.name();
         let partial = self.metadata_only && c.kind == "PartialObjectMetadata";
         if !c.kind.is_empty() && c.kind != expected && !partial {
-            let got = c.kind.chars().take(64).collect();
+            let got = said::name(&c.kind, self.hides_values());
             return Err(DecodeError::WrongKind { expected: expected.to_owned(), got });
         }
         for (value, field) in [(&c.name, "name"), (&c.uid, "uid"), (&c.rv, "resourceVersion")] {

@@ -3,9 +3,11 @@
 use super::credentials::{self, Credentials};
 use super::polite::{Manners, Traffic};
 use super::{ApiServer, Response};
+use crate::domain::cut::scrub::scrub;
 use crate::domain::discovery::Discovery;
 use crate::domain::kind::Kind;
 use crate::domain::rv::Rv;
+use crate::domain::said;
 use crate::domain::target::Target;
 use crate::domain::watch::{Request, Verb};
 use futures_util::StreamExt as _;
@@ -87,7 +89,7 @@ impl Cluster {
         request: http::Request<kube::client::Body>,
     ) -> Result<http::Response<kube::client::Body>, String> {
         let (client, generation) = self.credentials.client();
-        let answer = client.send(request).await.map_err(|e| describe(&e));
+        let answer = client.send(request).await.map_err(|e| complaint(&e));
         let refused = match &answer {
             Ok(response) => response.status().as_u16() == 401,
             Err(reason) => credentials::is_about_trust(reason),
@@ -123,9 +125,9 @@ impl Cluster {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(kube::Error::Api(status))) if status.code == 401 => Err(ClusterError::Unauthenticated),
             Ok(Err(kube::Error::Api(status))) if status.code == 403 => {
-                Err(ClusterError::Forbidden(status.message.clone()))
+                Err(ClusterError::Forbidden(said::sentence(&status.message)))
             }
-            Ok(Err(e)) => Err(ClusterError::Away(describe(&e))),
+            Ok(Err(e)) => Err(ClusterError::Away(complaint(&e))),
         }
     }
 
@@ -157,6 +159,16 @@ pub enum ClusterError {
 /// Whether other credentials might help.
 fn is_refusal(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == 401) || credentials::is_about_trust(&describe(error))
+}
+
+/// What went wrong with a request. What the server said, and what an answer held that could not be read, is no part of it
+/// but for what may be repeated.
+fn complaint(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => format!("it answered {} {}", status.code, said::sentence(&status.message)),
+        kube::Error::SerdeError(_) | kube::Error::FromUtf8(_) => "its answer cannot be read".to_owned(),
+        error => scrub(&describe(error)).into_owned(),
+    }
 }
 
 /// The innermost cause says what happened ("connection refused"); the outer ones only that something did.
@@ -214,20 +226,20 @@ impl ApiServer for Cluster {
             let (parts, body) = http_request(target, request).map_err(|e| e.to_string())?.into_parts();
             let request = || http::Request::from_parts(parts.clone(), kube::client::Body::from(body.clone()));
             let (client, generation) = self.credentials.client();
-            let mut answer = client.send(request()).await.map_err(|e| describe(&e));
+            let mut answer = client.send(request()).await.map_err(|e| complaint(&e));
             let refused = match &answer {
                 Ok(response) => response.status() == http::StatusCode::UNAUTHORIZED,
                 Err(reason) => credentials::is_about_trust(reason),
             };
             if refused && self.credentials.renew(generation).await {
-                answer = self.credentials.client().0.send(request()).await.map_err(|e| describe(&e));
+                answer = self.credentials.client().0.send(request()).await.map_err(|e| complaint(&e));
             }
             let response = answer?;
             let retry_after = response.headers().get(http::header::RETRY_AFTER);
             let retry_after = retry_after.and_then(|v| v.to_str().ok()?.parse().ok()).map(Duration::from_secs);
             let status = response.status().as_u16();
             let body = response.into_body().into_data_stream();
-            let body = body.map(|chunk| chunk.map_err(|e| format!("the connection broke: {}", describe(&e)))).boxed();
+            let body = body.map(|chunk| chunk.map_err(|e| format!("the connection broke: {}", complaint(&e)))).boxed();
             Ok(Response { status, retry_after, body })
         })
     }

@@ -30,7 +30,7 @@ pub struct RedactionSettings {
     /// If any are named, the only annotations that are kept.
     #[serde(with = "name_set")]
     pub annotations_allow: BTreeSet<String>,
-    /// Annotations to drop besides the last-applied family, which the redactor always drops.
+    /// Annotations to drop besides the copies of objects (`last-applied` and the like), which the redactor always drops.
     #[serde(with = "name_set")]
     pub annotations_deny: BTreeSet<String>,
     /// Annotations of Secrets to keep.

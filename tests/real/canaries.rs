@@ -284,7 +284,7 @@ fn of_files(dir: &Path) -> Vec<Place> {
 }
 
 /// Passes everything on, and asks for whole objects where metadata is asked for: to the reader a server that does not do
-/// what it is asked.
+/// what it is asked. Every watch is refused with an object in the sentence, in turns by a status and in the stream.
 fn hostile_proxy(server: SocketAddr) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let addr = listener.local_addr().expect("an address");
@@ -292,17 +292,38 @@ fn hostile_proxy(server: SocketAddr) -> SocketAddr {
         for client in listener.incoming().flatten() {
             let Ok(upstream) = TcpStream::connect(server) else { continue };
             let (Ok(to_client), Ok(to_server)) = (client.try_clone(), upstream.try_clone()) else { continue };
-            std::thread::spawn(move || copy(client, to_server, b";as=Partial", b";no=Partial"));
-            std::thread::spawn(move || copy(upstream, to_client, b"", b""));
+            std::thread::spawn(move || pass_on(client, to_server, b";as=Partial", b";no=Partial", refusals()));
+            std::thread::spawn(move || pass_on(upstream, to_client, b"", b"", Vec::new()));
         }
     });
     addr
 }
 
-fn copy(mut from: TcpStream, mut to: TcpStream, search: &[u8], put: &[u8]) {
-    let mut buffer = [0; 64 << 10];
+/// How watches are refused.
+fn refusals() -> Vec<String> {
+    let said = format!("the conversion webhook failed: unable to decode {{\"data\":{{\"k\":\"{CANARY}Said\"}}}}");
+    let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 500, "message": said,
+        "reason": format!("{CANARY}Reason"), "details": {"causes": [{"message": said}]}});
+    let line = json!({"type": "ERROR", "object": status});
+    [("500 Internal Server Error", status), ("200 OK", line)]
+        .map(|(head, body)| {
+            let (body, json) = (format!("{body}\n"), "Content-Type: application/json");
+            format!("HTTP/1.1 {head}\r\n{json}\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+        })
+        .to_vec()
+}
+
+fn pass_on(mut from: TcpStream, mut to: TcpStream, search: &[u8], put: &[u8], refusals: Vec<String>) {
+    let (mut buffer, mut refused) = ([0; 64 << 10], refusals.iter().cycle());
     while let Ok(n @ 1..) = from.read(&mut buffer) {
         let bytes = &mut buffer[..n];
+        // Whoever asks waits for the answer, so that this one overtakes none.
+        if let Some(answer) = refused.next().filter(|_| bytes.windows(10).any(|part| part == b"watch=true")) {
+            if from.write_all(answer.as_bytes()).is_err() {
+                break;
+            }
+            continue;
+        }
         // A request is written in one piece, so what is looked for is never cut in two.
         for at in 0..n {
             if !search.is_empty() && bytes[at..].starts_with(search) {
@@ -351,6 +372,11 @@ fn a_hostile_server_is_refused(parts: &Parts) {
     assert!(counted.and_then(|n| n.parse::<u64>().ok()) >= Some(20), "{counted:?}");
     let pipeline: Value = serde_json::from_slice(&http_get(process.api, "/api/v1/pipeline").1).expect("JSON");
     assert!(pipeline["degraded"].to_string().contains("whole objects where only metadata"), "{}", pipeline["degraded"]);
+    eventually("what the server says of watches is shown as far as it may be", || {
+        let shown = String::from_utf8(http_get(process.api, "/api/v1/pipeline").1).expect("UTF-8");
+        let ends = shown.contains("the watch ended with 500") && shown.contains("watch answered 500");
+        (ends && shown.contains("unable to decode …")).then_some(())
+    });
     let mut places = of_process(&process);
     places.extend(of_topics(parts, "hostile", process.api));
     assert_eq!(process.terminate(), Some(0));

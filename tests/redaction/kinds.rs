@@ -27,7 +27,8 @@ fn one<T: Resource + DeserializeOwned + Serialize>(seed: u64) -> Filled {
         "name": "a", "namespace": "n", "uid": "u", "resourceVersion": "7", "labels": {"shown": "yes"},
         "annotations": {
             "kubectl.kubernetes.io/last-applied-configuration": CANARY, "kapp.k14s.io/original": CANARY,
-            "objectset.rio.cattle.io/applied": CANARY, "openshift.io/token-secret.value": CANARY},
+            "objectset.rio.cattle.io/applied": CANARY, "openshift.io/token-secret.value": CANARY,
+            "kopf.zalando.org/last-handled-configuration": CANARY, "banzaicloud.com/last-applied": CANARY},
         "managedFields": filled["managedFields"],
     });
     if let Some(managers) = object["metadata"]["managedFields"].as_array_mut() {

@@ -54,7 +54,8 @@ impl<'de> DeserializeSeed<'de> for Cut<'_, '_> {
             | Rule::Messages(_)
             | Rule::Volumes(_)
             | Rule::Scalar
-            | Rule::Text => {
+            | Rule::Text
+            | Rule::NoDocument => {
                 let raw = <&RawValue as serde::Deserialize>::deserialize(d)?;
                 self.raw(raw.get());
                 Ok(())
@@ -76,7 +77,13 @@ impl Cut<'_, '_> {
         } else {
             let by_default = matches!(
                 self.rule,
-                Rule::Mask | Rule::Sized | Rule::Scalar | Rule::Size | Rule::SizeBase64 | Rule::Values(_)
+                Rule::Mask
+                    | Rule::Sized
+                    | Rule::Scalar
+                    | Rule::Size
+                    | Rule::SizeBase64
+                    | Rule::Values(_)
+                    | Rule::NoDocument
             );
             if verdict.keep && by_default {
                 self.rule = Rule::Keep;
@@ -116,7 +123,8 @@ impl Cut<'_, '_> {
             Rule::Walk if is_container => {}
             Rule::AnyEnv if raw.starts_with('[') => self.rule = Rule::Array(&Rule::EnvVar),
             Rule::AnyEnv if raw.starts_with('{') => self.rule = Rule::Mask,
-            Rule::Scalar if is_container => self.rule = Rule::Mask,
+            Rule::Scalar | Rule::NoDocument if is_container => self.rule = Rule::Mask,
+            Rule::NoDocument if is_document(raw) => self.rule = Rule::Mask,
             _ => return self.cutter.out.extend_from_slice(raw.as_bytes()),
         }
         self.read_apart(raw);
@@ -259,6 +267,12 @@ impl Cut<'_, '_> {
         cutter.out.push(b'}');
         Ok(())
     }
+}
+
+/// Whether a JSON string holds a JSON object or array, quoted any number of times, whole or not.
+fn is_document(raw: &str) -> bool {
+    let Ok(CowStr(text)) = serde_json::from_str::<CowStr<'_>>(raw) else { return false };
+    text.trim_start_matches(|c: char| c.is_whitespace() || matches!(c, '"' | '\\' | '\u{FEFF}')).starts_with(['{', '['])
 }
 
 impl<'de> Visitor<'de> for Cut<'_, '_> {

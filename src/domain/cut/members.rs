@@ -8,6 +8,7 @@ const CHANGE_CAUSE: &str = "kubernetes.io/change-cause";
 pub(super) fn annotation_rule(cutter: &Cutter<'_>, key: &str) -> Rule {
     match cutter.keys.annotation(key) {
         true if key == CHANGE_CAUSE => Rule::Text,
+        true if !cutter.keys.document(key) => Rule::NoDocument,
         true => Rule::Keep,
         false => Rule::Drop,
     }

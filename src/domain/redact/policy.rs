@@ -202,7 +202,9 @@ impl Policy {
         let effective = self.effective(kind);
         let top = self.top(kind);
         let all_values = self.level(kind) == Some(Level::Full);
-        let keys = KindKeys { policy: self.clone(), secret: effective == Effective::Secret, all_values, plan };
+        let hides_values = !matches!(effective, Effective::Known | Effective::Deep);
+        let secret = effective == Effective::Secret;
+        let keys = KindKeys { policy: self.clone(), secret, all_values, hides_values, plan };
         Ok(Compiled { top, metadata_only: self.metadata_only(kind), keys })
     }
 
@@ -247,7 +249,7 @@ pub(super) struct Compiled {
 impl Compiled {
     /// Lets metadata through at most.
     pub fn nothing(policy: Arc<Policy>) -> Self {
-        let keys = KindKeys { policy, secret: true, all_values: false, plan: None };
+        let keys = KindKeys { policy, secret: true, all_values: false, hides_values: true, plan: None };
         Self { top: standing::metadata_only, metadata_only: true, keys }
     }
 }
@@ -260,15 +262,29 @@ pub(super) const ANNOTATIONS_DENIED: &[&str] = &[
     "openshift.io/token-secret.value",
 ];
 
+/// What the key of an annotation has in it if the value is a copy of the object, or of a part: each tool has its own.
+const COPIES: &[&str] = &["last-applied", "last-handled", "lastapplied", "lasthandled"];
+
+fn is_copy(key: &str) -> bool {
+    let has = |word: &&str| key.as_bytes().windows(word.len()).any(|part| part.eq_ignore_ascii_case(word.as_bytes()));
+    ANNOTATIONS_DENIED.contains(&key) || COPIES.iter().any(|word| has(word))
+}
+
 /// The run-time part of the rules of one kind.
 pub(super) struct KindKeys {
     policy: Arc<Policy>,
     secret: bool,
     all_values: bool,
+    /// Only what is named is shown: neither a copy of a value must pass nor what a server quotes.
+    hides_values: bool,
     plan: Option<Plan>,
 }
 
 impl KindKeys {
+    pub fn hides_values(&self) -> bool {
+        self.hides_values
+    }
+
     pub fn root(&self) -> Place {
         self.plan.as_ref().map_or(NOWHERE, Plan::root)
     }
@@ -278,10 +294,14 @@ impl Keys for KindKeys {
     fn annotation(&self, key: &str) -> bool {
         let policy = &self.policy;
         if self.secret {
-            return policy.secret_annotations_allow.contains(key);
+            return policy.secret_annotations_allow.contains(key) && !is_copy(key);
         }
         let allowed = policy.annotations_allow.is_empty() || policy.annotations_allow.contains(key);
-        allowed && !ANNOTATIONS_DENIED.contains(&key) && !policy.annotations_deny.contains(key)
+        allowed && !is_copy(key) && !policy.annotations_deny.contains(key)
+    }
+
+    fn document(&self, key: &str) -> bool {
+        !self.hides_values || self.policy.annotations_allow.contains(key)
     }
 
     fn env(&self, name: &str) -> bool {

@@ -75,7 +75,7 @@ impl WatchCore {
             }
             _ if code == 200 || status.is_too_large() => self.doubt_history(response.retry_after, env),
             401 | 429 => self.failed(
-                format!("probe answered {code} {}", super::said(&status)),
+                format!("probe answered {code} {}", super::refusal(&status, &self.redactor)),
                 response.retry_after,
                 Then::Probe,
                 env,
@@ -88,11 +88,11 @@ impl WatchCore {
             // bookmarks tell. What lies between two lives of the process is asked until it is answered.
             _ if self.rewind_evidence == 0 && !lent.capture.from_checkpoint => {
                 self.probed_at = None;
-                let reason = format!("probe answered {code} {}", super::said(&status));
+                let reason = format!("probe answered {code} {}", super::refusal(&status, &self.redactor));
                 self.failed(reason, response.retry_after, Then::Watch, env);
             }
             _ => self.failed(
-                format!("probe answered {code} {}", super::said(&status)),
+                format!("probe answered {code} {}", super::refusal(&status, &self.redactor)),
                 response.retry_after,
                 Then::Probe,
                 env,

@@ -4,6 +4,7 @@ use crate::domain::cut::{CowStr, Cutter};
 use crate::domain::index::Wire;
 use crate::domain::redact::{DecodeError, Object, Redacted, Redactor};
 use crate::domain::rv::Rv;
+use crate::domain::said;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -26,8 +27,8 @@ pub enum Line {
     Error {
         /// HTTP-like code; 410 means that the version is too old.
         code: u16,
-        /// `reason` of the Status, a word.
-        reason: String,
+        /// `reason` of the Status, a word of Kubernetes or nothing.
+        reason: &'static str,
         /// The server has not come to the version that was asked for.
         too_large: bool,
     },
@@ -57,17 +58,12 @@ pub fn read_line(redactor: &Redactor, line: &str) -> Result<Line, DecodeError> {
             None if kind == "ERROR" => {
                 let status: Status<'_> = serde_json::from_str(raw).map_err(json)?;
                 let too_large = status.is_too_large();
-                Ok(Line::Error { code: status.code, reason: word(&status.reason.0), too_large })
+                Ok(Line::Error { code: status.code, reason: said::reason(&status.reason.0), too_large })
             }
             None => Err(DecodeError::Missing("type")),
         },
         Read::Nothing => Err(DecodeError::Missing("object")),
     }
-}
-
-/// The server's text, shortened and without what would garble a terminal.
-fn word(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(64).collect()
 }
 
 pub(super) fn wire_of(kind: &str) -> Option<Wire> {

@@ -144,7 +144,11 @@ impl WatchCore {
         }
         // What was made text by force holds such characters where it is not to be trusted; elsewhere one may have been put in
         // place of what was no text long before: API servers do so themselves.
-        let read = if digest.is_forced && raw.contains('\u{FFFD}') { Err(DecodeError::Json(0)) } else { self.redactor.redact(raw) };
+        let read = if digest.is_forced && raw.contains('\u{FFFD}') {
+            Err(DecodeError::Json(0))
+        } else {
+            self.redactor.redact(raw)
+        };
         match read {
             Ok(object) => match self.lie(object.get(), Some(&list.rv)) {
                 Some(what) => {
@@ -268,7 +272,8 @@ impl WatchCore {
             self.notices.push(Notice::Rewound(epoch));
             commit.history_epoch = Some(epoch);
             // One version from the future moves the position out of the history; the list then shows where we really were.
-            let is_believable = |from: &Rv| !from.is_empty() && rv.as_ref().is_some_and(|rv| from < rv && rv < position);
+            let is_believable =
+                |from: &Rv| !from.is_empty() && rv.as_ref().is_some_and(|rv| from < rv && rv < position);
             let from = Some(&self.moved_from).filter(|from| is_believable(from)).unwrap_or(position);
             let from = Some(from.clone()).filter(|from| !from.is_empty());
             commit.records = self.gap_between("history_rewound", from, rv.clone(), is_stream, epoch, lent);

@@ -63,6 +63,7 @@ use super::index::{Before, Name};
 use super::kind::Kind;
 use super::redact::Redactor;
 use super::rv::Rv;
+use super::said;
 use asking::{Probing, Reviewing};
 use backoff::{Backoff, Budget};
 use bytes::BytesMut;
@@ -531,7 +532,7 @@ impl WatchCore {
     }
 }
 
-/// The server's sentence about a refusal, shortened and without what would garble a terminal.
-fn said(status: &Status<'_>) -> String {
-    status.message.0.chars().filter(|c| !c.is_control()).take(300).collect()
+/// What the server says about a refusal, as far as it may be repeated.
+fn refusal(status: &Status<'_>, redactor: &Redactor) -> String {
+    said::refusal(&status.reason.0, &status.message.0, redactor.hides_values())
 }

@@ -3,8 +3,9 @@
 use super::asking::About;
 use super::line::{self, Page, Status};
 use super::listing::{Digest, Metadata};
-use super::{Env, Notice, Response, State, Then, Verb, WatchCore, said};
+use super::{Env, Notice, Response, State, Then, Verb, WatchCore, refusal};
 use crate::domain::redact::DecodeError;
+use crate::domain::said;
 use std::time::Duration;
 
 /// After so many unreadable bodies of a page of one object, or of the metadata of a page, that way is given up.
@@ -47,8 +48,9 @@ impl WatchCore {
         match read {
             Ok(page) if self.is_foreign(&page) => {
                 self.notices.push(Notice::Lie("wrong_kind"));
+                let what = said::name(&page.kind.0, self.redactor.hides_values());
                 self.page_failed(
-                    format!("a list of {} came, and {} were asked for", word(&page.kind.0), self.kind().plural()),
+                    format!("a list of {what} came, and {} were asked for", self.kind().plural()),
                     None,
                     env,
                 );
@@ -137,7 +139,7 @@ impl WatchCore {
         let response = std::mem::take(&mut l.response);
         let (cause, code) = (l.cause, response.status.unwrap_or(0));
         let status: Status<'_> = serde_json::from_slice(&response.body).unwrap_or_default();
-        let reason = format!("list answered {code} {}", said(&status));
+        let reason = format!("list answered {code} {}", refusal(&status, &self.redactor));
         match code {
             _ if matches!(l.metadata, Some(Metadata::Fill { .. })) && code != 429 => {
                 self.page_failed(reason, None, env);
@@ -164,9 +166,4 @@ impl WatchCore {
             _ => self.page_failed(reason, response.retry_after, env),
         }
     }
-}
-
-/// The server's word, shortened and without what would garble a terminal.
-fn word(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(64).collect()
 }

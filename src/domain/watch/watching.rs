@@ -3,7 +3,10 @@
 use super::asking::About;
 use super::line::{self, Line, Status};
 use super::listing::Listing;
-use super::{Capture, Commit, Env, HEALTHY, Lent, Notice, Response, STRANGERS, State, Step, Then, Verb, WatchCore, poison, said};
+use super::{
+    Capture, Commit, Env, HEALTHY, Lent, Notice, Response, STRANGERS, State, Step, Then, Verb, WatchCore, poison,
+    refusal,
+};
 use crate::domain::index::{ListContext, Wire};
 use crate::domain::kind::Tracking;
 use crate::domain::redact::{self, DecodeError, Object, Redacted, Stub};
@@ -99,7 +102,7 @@ impl WatchCore {
         let (initial, peek) = (w.initial.as_ref().map(|l| l.cause()), w.peek.is_some());
         let code = response.status.unwrap_or(0);
         let status: Status<'_> = serde_json::from_slice(&response.body).unwrap_or_default();
-        let reason = format!("watch answered {code} {}", said(&status));
+        let reason = format!("watch answered {code} {}", refusal(&status, &self.redactor));
         match (code, initial) {
             (400 | 403 | 405 | 415 | 422, Some(cause)) => {
                 // Not served or not allowed in this form; whether lists are at all, the pages tell.

@@ -224,6 +224,53 @@ fn if_annotations_are_allowed_by_name_all_others_go_and_the_denied_ones_too() {
 }
 
 #[test]
+fn annotations_that_are_copies_of_the_object_go_with_every_kind_whichever_tool_wrote_them() {
+    let annotations = json!({"kopf.zalando.org/last-handled-configuration": CANARY, "banzaicloud.com/last-applied": CANARY,
+        "Example.com/LastApplied": CANARY, "note": "kept", "doc": format!("{{\"a\":\"{CANARY}\"}}")});
+    let identity = json!({"name": "a", "uid": "u", "resourceVersion": "1", "annotations": annotations});
+    for plural in ["services", "pods", "configmaps", "deployments"] {
+        let shown = redacted(&kind_of(plural), Policy::default(), &json!({"metadata": identity}));
+        let shown = &shown["metadata"]["annotations"];
+        assert_eq!(*shown, json!({"note": "kept", "doc": annotations["doc"]}), "{plural}");
+    }
+    // Not even by name.
+    let names = ["kopf.zalando.org/last-handled-configuration".to_owned(), "note".to_owned()];
+    let (named, secrets) = (names.iter().cloned().collect(), names.into_iter().collect());
+    let policy = Policy { annotations_allow: named, secret_annotations_allow: secrets, ..Policy::default() };
+    for plural in ["services", "secrets"] {
+        let shown = redacted(&kind_of(plural), policy.clone(), &json!({"metadata": identity}));
+        assert_eq!(shown["metadata"]["annotations"], json!({"note": "kept"}), "{plural}");
+    }
+}
+
+#[test]
+fn where_values_are_hidden_an_annotation_that_holds_a_document_is_hidden_too_unless_it_is_kept_by_name() {
+    let copy = format!("{{\"spec\":{{\"password\":\"{CANARY}\"}}}}");
+    let annotations = json!({"plain": "kept", "copy": copy, "list": format!(" [\"{CANARY}\"]"),
+        "quoted": serde_json::to_string(&copy).expect("JSON"), "torn": &copy[..30], "shape": {"a": CANARY}});
+    let mut object = certificate();
+    object["metadata"]["annotations"] = annotations.clone();
+    let hidden = json!({"plain": "kept", "copy": "[redacted]", "list": "[redacted]", "quoted": "[redacted]",
+        "torn": "[redacted]", "shape": {"a": "[redacted]"}});
+    let shown = redacted(&certificates(), Policy::default(), &object);
+    assert_eq!(shown["metadata"]["annotations"], hidden);
+    assert_eq!(redacted(&certificates(), Policy::default(), &shown), shown, "a second time changes nothing");
+    let id = "certificates.cert-manager.io";
+    assert_eq!(redacted(&certificates(), level(id, Level::Keys), &object)["metadata"]["annotations"], hidden);
+    let kept = redacted(&certificates(), rules(id, &[], &["/metadata/annotations/copy"]), &object);
+    assert_eq!(kept["metadata"]["annotations"]["copy"], copy);
+    assert_eq!(kept["metadata"]["annotations"]["list"], "[redacted]");
+    let allowed = Policy { annotations_allow: ["copy".to_owned()].into(), ..Policy::default() };
+    assert_eq!(redacted(&certificates(), allowed, &object)["metadata"]["annotations"], json!({"copy": copy}));
+    assert_eq!(redacted(&certificates(), level(id, Level::Full), &object)["metadata"]["annotations"], annotations);
+    let mut only_metadata = object["metadata"].clone();
+    only_metadata["annotations"].as_object_mut().expect("an object").remove("shape");
+    let only_metadata = json!({"kind": "PartialObjectMetadata", "metadata": only_metadata});
+    let shown = redacted(&certificates(), level(id, Level::Metadata), &only_metadata);
+    assert_eq!(shown["metadata"]["annotations"]["copy"], "[redacted]");
+}
+
+#[test]
 fn every_kind_with_a_pod_template_loses_what_pods_lose() {
     let secrets = json!({"containers": [{"env": [{"name": "A", "value": CANARY}], "command": ["x", "--password", CANARY],
         "args": [format!("--token={CANARY}")], "lifecycle": {"preStop": {"exec": {"command": [format!("PASSWORD={CANARY} y")]}}},

@@ -1,6 +1,8 @@
 //! What the core does when the API server refuses, fails or vanishes: it waits, says why, and comes back.
 
 use super::*;
+use crate::domain::pattern::Pattern;
+use crate::domain::redact::Level;
 
 #[test]
 fn an_expired_version_leads_to_a_list_in_the_stream_as_as_status() {
@@ -30,7 +32,7 @@ fn a_version_that_the_server_cannot_read_leads_to_a_list() {
 fn an_error_in_the_stream_that_is_no_410_is_no_reason_to_list() {
     let mut kit = Kit::watching();
     kit.stream(&(event("ADDED", "c", "u3", 11) + &error(500, "Internal\\u001b[31mError")));
-    assert_eq!(kit.phase(), "waiting: the watch ended with 500 Internal[31mError");
+    assert_eq!(kit.phase(), "waiting: the watch ended with 500 ");
     kit.wait();
     assert_eq!(kit.asked(), "watch 11");
 }
@@ -259,6 +261,47 @@ fn a_refusal_is_told_in_the_servers_words_shortened_and_without_control_characte
         kit.input(Input::Body(Bytes::from(vec![b'x'; 1000])));
     }
     assert!(kit.core.buffered() <= 65_536);
+}
+
+#[test]
+fn a_server_that_quotes_an_object_is_not_repeated_and_of_kinds_that_hide_values_only_the_word_is() {
+    const CANARY: &str = "c4n4ry";
+    let quoting = |reason: &str| {
+        let quoted = format!(r#"no such field \"{CANARY}\" in {{\"data\":{{\"password\":\"{CANARY}\"}}}}"#);
+        status(500, reason).replace("said why", &quoted)
+    };
+    let keys =
+        Policy { levels: [(Pattern::parse("services").expect("a kind"), Level::Keys)].into(), ..Policy::default() };
+    let custom = Kind::custom("example.com", "v1", "foos", "Foo", true);
+    for redactor in [
+        Redactor::new(kind("secrets"), Arc::default()),
+        Redactor::new(kind("services"), Arc::new(keys)),
+        Redactor::new(custom, Arc::default()),
+    ] {
+        let mut kit = Kit::new();
+        kit.core = WatchCore::new(config(), redactor, None);
+        kit.tick();
+        kit.answer(500, &quoting("InternalError"));
+        assert_eq!(kit.phase(), "waiting: list answered 500 InternalError");
+        kit.wait();
+        kit.answer(500, &quoting(CANARY));
+        assert_eq!(kit.phase(), "waiting: list answered 500 ");
+        kit.wait();
+        kit.answer(200, &format!(r#"{{"kind":"{CANARY}List","metadata":{{"resourceVersion":"9"}},"items":[]}}"#));
+        assert!(kit.phase().contains("a list of something else came"), "{}", kit.phase());
+        kit.wait();
+        kit.answer(200, r#"{"metadata":{"resourceVersion":"10"},"items":[]}"#);
+        kit.wait();
+        kit.answer(500, &quoting("InternalError"));
+        assert_eq!(kit.phase(), "waiting: watch answered 500 InternalError");
+        kit.wait();
+        kit.stream(&format!("{{\"type\":\"ERROR\",\"object\":{}}}\n", quoting(CANARY)));
+        assert_eq!(kit.phase(), "waiting: the watch ended with 500 ");
+        assert!(!format!("{:?} {:?}", kit.notices, kit.core.trouble()).contains(CANARY));
+    }
+    let mut kit = Kit::new();
+    kit.answer(500, &quoting("InternalError").replace(&format!("\\\"{CANARY}\\\" "), ""));
+    assert_eq!(kit.phase(), "waiting: list answered 500 no such field in …");
 }
 
 #[test]
