@@ -88,8 +88,12 @@ impl Keeper for Watchers {
 /// Asks the API server what it serves and holds it against the settings. The cap is not applied: it depends on what is
 /// watched already.
 pub(super) async fn find(settings: &Settings, api: &dyn ApiServer) -> Result<Found, String> {
-    let (discovery, watch) = (api.discover().await?, &settings.watch);
-    let resolved = watch.resolve(&discovery, usize::MAX);
+    let watch = &settings.watch;
+    if !watch.needs_discovery() {
+        return Ok(Found { kinds: watch.captured(), parked: Vec::new(), unsure: Vec::new() });
+    }
+    let discovery = api.discover().await?;
+    let resolved = watch.resolve(&discovery, usize::MAX, &settings.topics.prefix);
     let park = |missing: Missing| {
         let Missing { pattern, why, suggestion, .. } = missing;
         ParkedKind { kind: pattern, reason: why, did_you_mean: suggestion }

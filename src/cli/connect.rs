@@ -74,7 +74,7 @@ pub async fn topic_specs_as_served(settings: &Settings) -> (Vec<TopicSpec>, Vec<
     let (mut kinds, mut unknown) = (watch.named(), Vec::new());
     match asked.unwrap_or_else(|_| Err(format!("it does not answer within {DISCOVERY:?}"))) {
         Ok(discovery) => {
-            let resolved = watch.resolve(&discovery, watch.max_kinds);
+            let resolved = watch.resolve(&discovery, watch.max_kinds, &settings.topics.prefix);
             for served in resolved.kinds {
                 if !kinds.iter().any(|kind| kind.id() == served.kind.id()) {
                     kinds.push(served.kind);
@@ -96,7 +96,7 @@ pub async fn targets(settings: &Settings, cluster: &Cluster) -> Result<Vec<Targe
         return Ok(watch.targets(&watch.captured()));
     }
     let discovery = cluster.discover().await.map_err(|error| Failure::with(UNAVAILABLE, error.to_string()))?;
-    let served = watch.resolve(&discovery, watch.max_kinds);
+    let served = watch.resolve(&discovery, watch.max_kinds, &settings.topics.prefix);
     let kinds: Vec<Kind> = served.kinds.into_iter().map(|served| served.kind).collect();
     Ok(watch.targets(&kinds))
 }

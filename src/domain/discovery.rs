@@ -190,13 +190,15 @@ impl Discovery {
     }
 
     /// What `patterns` mean: the kinds that are named, then those of groups and of `*` for which `wants` says yes, at most
-    /// `cap` of them. A built-in kind that is named needs nobody to say that it is there.
-    pub fn resolve(&self, patterns: &[Pattern], wants: impl Fn(&Kind) -> bool, cap: usize) -> Resolved {
+    /// `cap` of them; a kind whose topic would have too long a name, with `prefix`, is missing. A built-in kind that is named needs nobody to say that it is there.
+    pub fn resolve(&self, patterns: &[Pattern], wants: impl Fn(&Kind) -> bool, cap: usize, prefix: &str) -> Resolved {
+        let fits = |kind: &Kind| prefix.len() + kind.topic().len() <= TOPIC_NAME;
         let mut resolved = Resolved::default();
         let (mut named, mut found) = (BTreeMap::new(), BTreeMap::new());
         for pattern in patterns {
             match pattern {
                 Pattern::One { group, plural } => match self.one(pattern, group, plural) {
+                    Ok(served) if !fits(&served.kind) => resolved.missing.push(too_long(&served.kind)),
                     Ok(served) => drop(named.insert(key(&served.kind), served)),
                     Err(missing) => resolved.missing.push(missing),
                 },
@@ -217,8 +219,13 @@ impl Discovery {
             }
         }
         found.retain(|at, served| {
-            let fits = served.kind.topic().len() <= TOPIC_NAME;
-            wants(&served.kind) && !named.contains_key(at) && fits
+            if !wants(&served.kind) || named.contains_key(at) {
+                return false;
+            }
+            if !fits(&served.kind) {
+                resolved.missing.push(too_long(&served.kind));
+            }
+            fits(&served.kind)
         });
         let mut kinds: Vec<Served> = named.into_values().chain(found.into_values()).collect();
         resolved.over_cap = kinds.split_off(cap.min(kinds.len())).into_iter().map(|served| served.kind).collect();
@@ -239,9 +246,6 @@ impl Discovery {
             Some(served) if !served.can_be_watched() => {
                 let verbs = served.verbs.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
                 Err(missing(format!("it is served, but cannot be listed and watched (only: {verbs})")))
-            }
-            Some(served) if served.kind.topic().len() > TOPIC_NAME => {
-                Err(missing(format!("the name of its topic would be longer than Kafka's {TOPIC_NAME}")))
             }
             Some(served) => Ok(served.clone()),
             None => match self.unknown.get(group) {
@@ -296,6 +300,11 @@ impl Discovery {
 
 fn key(kind: &Kind) -> (String, String) {
     (kind.group().to_owned(), kind.plural().to_owned())
+}
+
+fn too_long(kind: &Kind) -> Missing {
+    let why = format!("the name of its topic, with topics.prefix, would be longer than Kafka's {TOPIC_NAME}");
+    Missing { pattern: Pattern::of(kind).to_string(), why, suggestion: None, unknown: false }
 }
 
 fn silent(group: &str, why: &str) -> String {

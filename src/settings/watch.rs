@@ -164,12 +164,12 @@ impl WatchSettings {
         self.tables(&one).first().is_some_and(|table| table.enabled)
     }
 
-    /// The kinds that are meant, of what is served, `cap` at most. Where namespaces are named, groups and `*` mean only
+    /// The kinds that are meant, of what is served, `cap` at most, and with that prefix for their topics. Where namespaces are named, groups and `*` mean only
     /// what lives in namespaces: what is in none is in none of these.
-    pub fn resolve(&self, served: &Discovery, cap: usize) -> Resolved {
+    pub fn resolve(&self, served: &Discovery, cap: usize, prefix: &str) -> Resolved {
         let is_in_scope = |kind: &Kind| kind.namespaced() || self.scope_for(&Pattern::of(kind)) == Scope::AllNamespaces;
         let wants = |kind: &Kind| self.wants(kind.group(), kind.plural()) && is_in_scope(kind);
-        served.resolve(&self.patterns(), wants, cap)
+        served.resolve(&self.patterns(), wants, cap, prefix)
     }
 
     /// The kinds to watch that are known without asking the API server: the built-in ones.

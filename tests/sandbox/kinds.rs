@@ -48,7 +48,7 @@ fn watch(set: &[&str]) -> WatchSettings {
 }
 
 fn ids(found: &Discovery, set: &[&str]) -> Vec<String> {
-    watch(set).resolve(found, 1000).kinds.iter().map(|served| served.kind.id()).collect()
+    watch(set).resolve(found, 1000, "").kinds.iter().map(|served| served.kind.id()).collect()
 }
 
 async fn a_definition_that_comes_and_goes_is_found_and_missed() {

@@ -70,7 +70,7 @@ pub(super) async fn kinds(cluster: &Cluster, settings: &Settings, report: &mut R
 async fn served(cluster: &Cluster, settings: &Settings, report: &mut Report) -> Option<Resolved> {
     let most = settings.watch.max_kinds;
     let resolved = match cluster.discover().await {
-        Ok(discovery) => settings.watch.resolve(&discovery, most),
+        Ok(discovery) => settings.watch.resolve(&discovery, most, &settings.topics.prefix),
         Err(ClusterError::Unauthenticated) => {
             report.failed("credentials", ClusterError::Unauthenticated.to_string(), "");
             return None;
@@ -80,7 +80,7 @@ async fn served(cluster: &Cluster, settings: &Settings, report: &mut Report) -> 
             let state = if settings.watch.needs_discovery() { State::Failed } else { State::Warning };
             let remedy = "bind ClusterRole system:discovery to this user";
             report.add("kinds served", state, error.to_string(), Some(remedy.to_owned()));
-            settings.watch.resolve(&Discovery::builtins(), most)
+            settings.watch.resolve(&Discovery::builtins(), most, &settings.topics.prefix)
         }
     };
     for missing in &resolved.missing {

@@ -35,7 +35,7 @@ fn patterns(typed: &[&str]) -> Vec<Pattern> {
 }
 
 fn resolve(typed: &[&str]) -> Resolved {
-    real().resolve(&patterns(typed), |_| true, 100)
+    real().resolve(&patterns(typed), |_| true, 100, "")
 }
 
 fn ids(resolved: &Resolved) -> Vec<String> {
@@ -211,19 +211,19 @@ fn what_is_not_served_is_named_with_what_was_meant() {
 
 #[test]
 fn a_built_in_kind_needs_nobody_to_say_that_it_is_there() {
-    let resolved = Discovery::default().resolve(&patterns(&["pods", "secrets"]), |_| true, 100);
+    let resolved = Discovery::default().resolve(&patterns(&["pods", "secrets"]), |_| true, 100, "");
     assert_eq!(ids(&resolved), ["pods", "secrets"]);
 }
 
 #[test]
 fn the_cap_leaves_out_and_names_what_was_not_named() {
     let everything = resolve(&["*"]);
-    let cap = real().resolve(&patterns(&["*", "certificates.cert-manager.io"]), |_| true, 3);
+    let cap = real().resolve(&patterns(&["*", "certificates.cert-manager.io"]), |_| true, 3, "");
     assert_eq!(cap.kinds.len(), 3);
     assert_eq!(cap.kinds[0].kind.id(), "certificates.cert-manager.io", "what is named comes first");
     assert_eq!(cap.over_cap.len() + 3, everything.kinds.len());
     assert_eq!(
-        real().resolve(&patterns(&["*"]), |kind| kind.plural() != "pods", 100).kinds.len() + 1,
+        real().resolve(&patterns(&["*"]), |kind| kind.plural() != "pods", 100, "").kinds.len() + 1,
         everything.kinds.len()
     );
 }
@@ -264,10 +264,28 @@ proptest! {
             versions: vec![Version { name: "v1".into(), resources: read_resources(body.as_bytes()) }],
         });
         let found = Discovery::of(groups);
-        let resolved = found.resolve(&patterns(&["*", "pods", "x.y.io"]), |_| true, 5);
+        let resolved = found.resolve(&patterns(&["*", "pods", "x.y.io"]), |_| true, 5, "");
         for served in &resolved.kinds {
             prop_assert!(served.kind.path(None).bytes().all(|b| b.is_ascii_alphanumeric() || b"/.-".contains(&b)));
         }
         prop_assert!(read_answer(&noise).is_err() && read_resources(&noise).is_err());
     }
+}
+
+#[test]
+fn a_kind_whose_topic_would_have_too_long_a_name_is_said_whoever_means_it_and_the_prefix_counts() {
+    let (name, plural) = (format!("{}.example", "g".repeat(60)), "p".repeat(63));
+    let found = Discovery::of(vec![group(&name, &[("v1", &plural, &["list", "watch"])])]);
+    let id = format!("{plural}.{name}");
+    let prefix = |topic: usize| "x".repeat(topic - "k8s-".len() - id.len());
+    for pattern in [id.clone(), format!("*.{name}"), "*".to_owned()] {
+        let resolved = |topic| found.resolve(&patterns(&[&pattern]), |_| true, 100, &prefix(topic));
+        assert_eq!((ids(&resolved(249)), said(&resolved(249))), (vec![id.clone()], vec![]));
+        let resolved = resolved(250);
+        assert_eq!(ids(&resolved), Vec::<String>::new());
+        assert_eq!((resolved.missing[0].pattern.as_str(), resolved.missing.len()), (id.as_str(), 1));
+        assert!(resolved.missing[0].why.contains("longer than Kafka's 249"), "{}", resolved.missing[0]);
+    }
+    let none = found.resolve(&patterns(&["*"]), |_| false, 100, &prefix(250));
+    assert_eq!(said(&none), Vec::<String>::new(), "nobody wants it");
 }
