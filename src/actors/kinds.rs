@@ -56,7 +56,8 @@ pub struct Lent {
     /// The API server.
     pub api: Arc<dyn ApiServer>,
     /// Its definitions of custom resources: what is watched to hear of new kinds.
-    pub definitions: Target,
+    /// `None`: no definition can bring a kind that is wanted.
+    pub definitions: Option<Target>,
     /// How often to look where the definitions may not be watched.
     pub poll_interval: Duration,
     /// Rung when a definition has changed.
@@ -234,6 +235,7 @@ async fn look(lent: &Lent) -> Result<Duration, String> {
 
 /// Rings whenever a definition of a custom resource changes; where they may not be watched, at an interval.
 async fn listen(lent: &Lent) {
+    let Some(definitions) = &lent.definitions else { return std::future::pending().await };
     let mut pause = RETRY.0;
     let mut said = false;
     loop {
@@ -241,7 +243,7 @@ async fn listen(lent: &Lent) {
         // Version 0: whatever the server has at hand, and then what changes. What is there already rings once, too.
         let verb = Verb::Watch { rv: Rv::new("0"), timeout_seconds: WATCH_SECONDS };
         let request = Request { id: 0, verb, metadata_only: true };
-        let refused = match timeout(DISCOVERY, lent.api.send(&lent.definitions, &request)).await {
+        let refused = match timeout(DISCOVERY, lent.api.send(definitions, &request)).await {
             Ok(Ok(response)) if response.status == 200 => {
                 let mut body = response.body;
                 let silence = Duration::from_secs(u64::from(WATCH_SECONDS) + 15);

@@ -73,19 +73,22 @@ pub(super) async fn bring_up(settings: &Settings, source: Source, shared: &Share
         .board
         .set_ends(&format!("{name} ({})", ends.cluster_uid), &format!("{} {}", ends.log.engine(), ends.log.location()));
     drop(shared.log.set(ends.log.clone()));
-    let Found { mut kinds, parked, unsure } = resolve(settings, shared, &ends).await?;
+    let (Found { mut kinds, mut parked, unsure }, served) = resolve(settings, shared, &ends).await?;
     let mut topics = settings.topics.specs(&kinds);
-    prepare_topics(settings, shared, &*ends.log, &topics).await?;
-    let gone = gone_meanwhile(settings, shared, &ends, &kinds).await?;
+    let mut ready = prepare_topics(settings, shared, &*ends.log, &topics).await?;
+    let mut waiting = ready.park(&mut kinds, &mut parked, &settings.topics.prefix);
+    let gone = gone_meanwhile(settings, shared, &ends, &served).await?;
     // Of a group that does not answer nothing is known: its kinds begin when it does, and hold nothing up until then.
     kinds.extend(gone.into_iter().filter(|kind| !unsure.iter().any(|group| group == kind.group())));
+    ready = prepare_topics(settings, shared, &*ends.log, &settings.topics.specs(&kinds)).await?;
+    waiting.extend(ready.park(&mut kinds, &mut parked, &settings.topics.prefix));
     topics = settings.topics.specs(&kinds);
     shared.topics.set(topics.clone());
-    let drift = prepare_topics(settings, shared, &*ends.log, &topics).await?;
-    honour_lower_limits(&mut topics, &drift);
+    honour_lower_limits(&mut topics, &ready.drift);
     let producer = ProducerSlot::new(ends.log.clone());
     let (memory, writer_epoch) = claim_epoch(settings, shared, &ends, &producer, &topics).await?;
-    let leaving = drop_owners(settings, shared, &memory, &kinds, &producer, writer_epoch).await?;
+    let leaving =
+        drop_owners(settings, shared, &memory, &[&kinds[..], &waiting].concat(), &producer, writer_epoch).await?;
     shared.board.writer_epoch.store(writer_epoch, Ordering::Relaxed);
     shared.board.set_state("folding");
     Ok(Up { ends, producer, topics, kinds, parked, memory, writer_epoch, leaving, sandbox })
@@ -162,16 +165,19 @@ async fn connect_cluster(
 }
 
 /// The kinds to watch, and those that are named and not served: they hold nothing up.
-async fn resolve(settings: &Settings, shared: &Shared, ends: &Ends) -> Result<Found, StartError> {
+/// Also all that are served and wanted, before the cap.
+async fn resolve(settings: &Settings, shared: &Shared, ends: &Ends) -> Result<(Found, Vec<Kind>), StartError> {
     if !settings.watch.needs_discovery() {
-        return Ok(Found { kinds: settings.watch.captured(), parked: Vec::new(), unsure: Vec::new() });
+        let kinds = settings.watch.captured();
+        return Ok((Found { kinds: kinds.clone(), parked: Vec::new(), unsure: Vec::new() }, kinds));
     }
     retrying(shared, "discovery", || async {
         let mut found = kinds::find(settings, &*ends.api).await.map_err(Trial::Later)?;
         let most = settings.watch.max_kinds;
         let new = Roster::default().new_of(&found.kinds, most);
         found.parked.extend(new.beyond.iter().map(|kind| kinds::beyond(kind, most)));
-        Ok(Found { kinds: new.start, ..found })
+        let served = std::mem::replace(&mut found.kinds, new.start);
+        Ok((found, served))
     })
     .await
 }
@@ -223,12 +229,36 @@ pub(super) async fn prepare_later(
         let missing = plan.create.iter().any(|missing| missing.name == spec.name);
         drift.or(match &created {
             _ if !missing => None,
-            _ if !create => Some(format!("topic {} is missing and topics.create is \"never\": create it", spec.name)),
+            _ if !create => Some(not_made(spec)),
             Ok(()) => None,
             Err(e) => Some(e.to_string()),
         })
     };
     specs.into_iter().map(|spec| (why_not(&spec), spec)).map(|(why, spec)| (spec, why)).collect()
+}
+
+/// What became of the topics.
+struct Ready {
+    drift: Vec<topics::Drift>,
+    /// Topics of one kind that are not there, each with the reason: that kind waits, and no other.
+    unfit: Vec<(String, String)>,
+}
+
+impl Ready {
+    /// Takes the kinds that have no topic to those that are looked for again, and gives them.
+    fn park(&self, kinds: &mut Vec<Kind>, parked: &mut Vec<ParkedKind>, prefix: &str) -> Vec<Kind> {
+        let no_topic = |kind: &mut Kind| {
+            let topic = format!("{prefix}{}", kind.topic());
+            let unfit = self.unfit.iter().find(|(name, _)| *name == topic);
+            parked.extend(unfit.map(|(_, why)| ParkedKind {
+                kind: kind.id(),
+                reason: why.clone(),
+                did_you_mean: None,
+            }));
+            unfit.is_some()
+        };
+        kinds.extract_if(.., no_topic).collect()
+    }
 }
 
 /// Creates what is missing and verifies the rest. A wrong number of partitions ends the process: keys would move.
@@ -237,27 +267,53 @@ async fn prepare_topics(
     shared: &Shared,
     log: &dyn Log,
     specs: &[TopicSpec],
-) -> Result<Vec<topics::Drift>, StartError> {
-    let create = settings.topics.create == TopicCreation::Missing;
-    retrying(shared, "the log", || async {
-        let plan = topics::plan(log, specs).await?;
-        plan.refuse_hard_drift().map_err(|e| Trial::Never(StartError::Refused(e.to_string())))?;
-        if !plan.create.is_empty() {
-            let missing: Vec<&str> = plan.create.iter().map(|spec| spec.name.as_str()).collect();
-            if !create {
-                let missing = missing.join(", ");
-                let why = format!("topics are missing and topics.create is \"never\": {missing}");
-                return Err(Trial::Later(why));
+) -> Result<Ready, StartError> {
+    let (create, prefix) = (settings.topics.create == TopicCreation::Missing, settings.topics.prefix.as_str());
+    retrying(shared, "the log", || try_topics(log, specs, create, prefix)).await
+}
+
+async fn try_topics(log: &dyn Log, specs: &[TopicSpec], create: bool, prefix: &str) -> Result<Ready, Trial> {
+    let plan = topics::plan(log, specs).await?;
+    plan.refuse_hard_drift().map_err(|e| Trial::Never(StartError::Refused(e.to_string())))?;
+    let mut unfit = Vec::new();
+    if !plan.create.is_empty() {
+        let (of_kinds, of_all): (Vec<_>, Vec<_>) =
+            plan.create.iter().partition(|spec| is_of_a_kind(&spec.name, prefix));
+        if !create {
+            if !of_all.is_empty() {
+                let missing = of_all.iter().map(|spec| spec.name.as_str()).collect::<Vec<_>>().join(", ");
+                return Err(Trial::Later(format!("topics are missing and topics.create is \"never\": {missing}")));
             }
+            unfit.extend(of_kinds.iter().map(|spec| (spec.name.clone(), not_made(spec))));
+        } else {
+            let missing: Vec<&str> = plan.create.iter().map(|spec| spec.name.as_str()).collect();
             tracing::info!(topics = ?missing, "creating what is missing");
-            topics::apply(log, &plan).await?;
+            let made = log.create_all(&plan.create).await;
+            if matches!(made, Err(LogError::Refused(_))) {
+                // One that is refused must not hold up the others: each by itself tells which it is.
+                for spec in topics::plan(log, specs).await?.create {
+                    match log.create(&spec).await {
+                        Err(LogError::Refused(why)) if is_of_a_kind(&spec.name, prefix) => unfit.push((spec.name, why)),
+                        made => made?,
+                    }
+                }
+            } else {
+                made?;
+            }
         }
-        for drift in &plan.drift {
-            tracing::warn!("{drift}");
-        }
-        Ok(plan.drift)
-    })
-    .await
+    }
+    for drift in &plan.drift {
+        tracing::warn!("{drift}");
+    }
+    Ok(Ready { drift: plan.drift, unfit })
+}
+
+fn is_of_a_kind(name: &str, prefix: &str) -> bool {
+    name.strip_prefix(prefix).unwrap_or(name).starts_with("k8s-")
+}
+
+fn not_made(spec: &TopicSpec) -> String {
+    format!("topic {} is missing and topics.create is \"never\": create it", spec.name)
 }
 
 /// A topic that takes less than it should gets stubs for what is larger: a record that it refuses would kill one producer
@@ -438,6 +494,31 @@ async fn write(shared: &Shared, slot: &ProducerSlot, records: Vec<OutRecord>) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::log::memory::MemoryLog;
+
+    #[tokio::test]
+    async fn a_kind_without_a_topic_is_parked_at_the_start_and_the_others_and_what_all_need_are_not() {
+        let spec = |name: &str| TopicSpec { name: name.into(), partitions: 1, replication: 1, config: [].into() };
+        let specs = ["x.k8s-pods", "x.k8s-services", "x.shared-state"].map(spec);
+        let log = MemoryLog::default();
+        log.create(&specs[0]).await.expect("made");
+        let Err(Trial::Later(why)) = try_topics(&log, &specs, false, "x.").await else {
+            panic!("all need one of them")
+        };
+        assert!(why.contains("x.shared-state") && !why.contains("x.k8s-services"), "{why}");
+        log.create(&specs[2]).await.expect("made");
+        let ready = try_topics(&log, &specs, false, "x.").await.unwrap_or_else(|_| panic!("one kind waits"));
+        let (mut kinds, mut parked) =
+            (["pods", "services"].map(|k| Kind::builtin(k).expect("built in")).to_vec(), vec![]);
+        let waiting = ready.park(&mut kinds, &mut parked, "x.");
+        assert_eq!((kinds[0].plural(), waiting[0].plural(), kinds.len() + waiting.len()), ("pods", "services", 2));
+        let said = "topic x.k8s-services is missing and topics.create is \"never\": create it";
+        assert_eq!(parked, [ParkedKind { kind: "services".into(), reason: said.into(), did_you_mean: None }]);
+        let ready = try_topics(&log, &specs, true, "x.").await.unwrap_or_else(|_| panic!("it can be made"));
+        assert!(ready.unfit.is_empty());
+        let wrong = [TopicSpec { partitions: 2, ..specs[1].clone() }];
+        assert!(matches!(try_topics(&log, &wrong, true, "x.").await, Err(Trial::Never(_))), "keys would move");
+    }
 
     #[test]
     fn a_topic_that_takes_less_than_it_should_limits_the_records_and_one_that_takes_more_does_not() {

@@ -117,10 +117,12 @@ pub(super) fn limits(settings: &Settings, lanes: usize) -> Limits {
 /// those that come later. Where kinds may appear, half of it is kept for as many as there may be: a share once given cannot
 /// be taken back from a read that waits for it.
 fn frame_budgets(settings: &Settings, at_start: usize) -> (usize, usize) {
-    let at_start = at_start.max(1);
     if !settings.watch.needs_discovery() {
-        return (driver::FRAME_BUDGET / at_start, 0);
+        // All that there may be are known, also those that wait for their topic.
+        let share = driver::FRAME_BUDGET / settings.watch.targets(&settings.watch.captured()).len().max(1);
+        return (share, share);
     }
+    let at_start = at_start.max(1);
     let namespaces = match settings.watch.scope() {
         Scope::Namespaces(names) if names.len() <= WATCHES_A_KIND => names.len(),
         _ => 1,

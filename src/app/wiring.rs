@@ -7,7 +7,7 @@
 //! | stream | one_for_one | stream-processor | stream | |
 //! | answers | one_for_one | gaps, auditor | stream | they wait more than they work |
 //! | watch | one_for_one, stops together | watcher/<kind>[@namespace] | watch-0, watch-1 | pods are most of the changes |
-//! | kinds | one_for_one | kinds | system | only where discovery must say what is named; holds two tasks and waits |
+//! | kinds | one_for_one | kinds | system | only where discovery must say what is named, or a kind waits for its topic; holds two tasks and waits |
 //!
 //! How one watcher is wired, at the start and when a kind appears, stands in [`super::watchers`].
 //!
@@ -202,13 +202,14 @@ pub(super) fn wire(
 
     // kinds
     let mut looking = Group::one_for_one("kinds").intensity(intensity).backoff(backoff);
-    if settings.watch.needs_discovery() {
+    // Also where a kind that needs no discovery waits for its topic.
+    if settings.watch.needs_discovery() || !shared.board.parked().is_empty() {
         let lent = Arc::new(kinds::Lent {
             keeper: watchers.clone(),
             roster: tokio::sync::Mutex::new(Roster::new(up.kinds.clone())),
             most: settings.watch.max_kinds,
             api: up.ends.api.clone(),
-            definitions: super::kinds::definitions(),
+            definitions: settings.watch.needs_discovery().then(super::kinds::definitions),
             poll_interval: settings.watch.poll_interval,
             bell: Notify::new(),
             board: shared.board.clone(),

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 pub const TRIALS: &[Trial] = &[
     ("a_kind_without_a_topic_is_named_where_none_are_created_and_goes_on_once_it_is_made", Real, without_a_topic),
+    ("a_kind_without_a_topic_at_the_start_waits_alone_and_goes_on_once_it_is_made", Real, without_a_topic_at_the_start),
     ("without_the_right_to_watch_definitions_it_is_named_and_what_is_named_is_watched", Both, definitions_forbidden),
     ("a_kind_whose_storage_version_changes_begins_again_and_loses_nothing", Both, storage_version_changes),
     ("a_kind_that_is_one_too_many_is_named_and_watched_once_there_is_room", Both, one_too_many),
@@ -56,6 +57,31 @@ fn without_a_topic(parts: &Parts) {
     assert!(made.contains("created   by-hand.k8s-lates.byhand.test"), "{applied:?}");
     // What is missing is looked for once a minute.
     within(Duration::from_secs(90), "the kind goes on", || (rows(&product, &kind, NAME) == Some(1)).then_some(()));
+    eventually("it is parked no more", || parked(&product).is_empty().then_some(()));
+    product.shutdown();
+}
+
+fn without_a_topic_at_the_start(parts: &Parts) {
+    const NAME: &str = "not-made";
+    parts.namespace(NAME);
+    let namespace = "watch.namespaces.not-made=true";
+    parts.product(NAME, &[namespace, "watch.services.enabled=false"]).shutdown();
+    // Named by itself: no discovery is needed.
+    let product = parts.product(NAME, &[namespace, "topics.create=\"never\""]);
+    said(&product, "topic not-made.k8s-services is missing and topics.create is \\\"never\\\": create it");
+    assert_eq!(parked(&product).keys().collect::<Vec<_>>(), ["services"]);
+    map(parts, &product, NAME, "meanwhile");
+    eventually("readiness is given", || product.running.board().missing().is_empty().then_some(()));
+    let service = json!({"metadata": {"name": "s"}, "spec": {"ports": [{"port": 80}]}});
+    parts.api("POST", &format!("/api/v1/namespaces/{NAME}/services"), &service);
+    let mut apply = Command::new(env!("CARGO_BIN_EXE_agent-events"));
+    apply.args(["topics", "apply"]);
+    for set in parts.sets(NAME).iter().map(String::as_str).chain([namespace]) {
+        apply.args(["--set", set]);
+    }
+    let applied = apply.output().expect("the binary runs");
+    assert!(String::from_utf8_lossy(&applied.stdout).contains("created   not-made.k8s-services"), "{applied:?}");
+    within(Duration::from_secs(90), "the kind goes on", || (rows(&product, "services", NAME) == Some(1)).then_some(()));
     eventually("it is parked no more", || parked(&product).is_empty().then_some(()));
     product.shutdown();
 }
