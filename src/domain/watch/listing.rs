@@ -144,7 +144,11 @@ impl WatchCore {
         }
         // What was made text by force holds such characters where it is not to be trusted; elsewhere one may have been put in
         // place of what was no text long before: API servers do so themselves.
-        let read = if digest.is_forced && raw.contains('\u{FFFD}') { Err(DecodeError::Json(0)) } else { self.redactor.redact(raw) };
+        let read = if digest.is_forced && raw.contains('\u{FFFD}') {
+            Err(DecodeError::Json(0))
+        } else {
+            self.redactor.redact(raw)
+        };
         match read {
             Ok(object) => match self.lie(object.get(), Some(&list.rv)) {
                 Some(what) => {
@@ -180,7 +184,12 @@ impl WatchCore {
             && let Some(reason) = l.gap.take()
         {
             // Of a kind whose end is a TTL: what came and expired in between nobody will ever hear of.
-            let mut records = self.gap(reason, Some(list.rv.clone()), true, lent);
+            // Of a second list: what lies between it and the first one.
+            let from = l.doubt.as_ref().map(|doubt| doubt.rv.clone());
+            let is_stream = from.is_none();
+            let from = from.or_else(|| Some(lent.capture.position.clone()).filter(|rv| !rv.is_empty()));
+            let epoch = lent.capture.history_epoch;
+            let mut records = self.gap_between(reason, from, Some(list.rv.clone()), is_stream, epoch, lent);
             records.append(&mut commit.records);
             commit.records = records;
         }
@@ -268,13 +277,19 @@ impl WatchCore {
             self.notices.push(Notice::Rewound(epoch));
             commit.history_epoch = Some(epoch);
             // One version from the future moves the position out of the history; the list then shows where we really were.
-            let is_believable = |from: &Rv| !from.is_empty() && rv.as_ref().is_some_and(|rv| from < rv && rv < position);
+            let is_believable =
+                |from: &Rv| !from.is_empty() && rv.as_ref().is_some_and(|rv| from < rv && rv < position);
             let from = Some(&self.moved_from).filter(|from| is_believable(from)).unwrap_or(position);
             let from = Some(from.clone()).filter(|from| !from.is_empty());
             commit.records = self.gap_between("history_rewound", from, rv.clone(), is_stream, epoch, lent);
             // That list may have to begin again: the history it opened is the one then, and needs no other.
             self.opened_at.clone_from(&rv);
             self.suspects.retain(|_, suspect| *suspect != Suspect::Future);
+        } else if is_confirm {
+            // The first one has declared what led to it.
+            if let Some(l) = self.listing() {
+                l.gap = l.doubt.as_ref().filter(|doubt| rv.as_ref() > Some(&doubt.rv)).map(|_| cause);
+            }
         } else if position.is_empty() {
             if capture.no_checkpoint {
                 commit.records = self.gap("no_checkpoint", rv.clone(), capture.index.is_empty(), lent);
@@ -291,7 +306,7 @@ impl WatchCore {
             if let Some(l) = self.listing() {
                 l.gap = Some(cause);
             }
-        } else if newer || differs && !is_confirm {
+        } else if newer || differs {
             commit.records = self.gap(cause, rv.clone(), false, lent);
         }
         if capture.rebase.is_some() {

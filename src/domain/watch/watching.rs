@@ -3,7 +3,9 @@
 use super::asking::About;
 use super::line::{self, Line, Status};
 use super::listing::Listing;
-use super::{Capture, Commit, Env, HEALTHY, Lent, Notice, Response, STRANGERS, State, Step, Then, Verb, WatchCore, poison, said};
+use super::{
+    Capture, Commit, Env, HEALTHY, Lent, Notice, Response, STRANGERS, State, Step, Then, Verb, WatchCore, poison, said,
+};
 use crate::domain::index::{ListContext, Wire};
 use crate::domain::kind::Tracking;
 use crate::domain::redact::{self, DecodeError, Object, Redacted, Stub};
