@@ -267,7 +267,7 @@ const COPIES: &[&str] = &["last-applied", "last-handled", "lastapplied", "lastha
 
 fn is_copy(key: &str) -> bool {
     let has = |word: &&str| key.as_bytes().windows(word.len()).any(|part| part.eq_ignore_ascii_case(word.as_bytes()));
-    ANNOTATIONS_DENIED.contains(&key) || COPIES.iter().any(|word| has(word))
+    ANNOTATIONS_DENIED.contains(&key) || COPIES.iter().any(has)
 }
 
 /// The run-time part of the rules of one kind.
