@@ -2,7 +2,7 @@
 
 use super::line::Status;
 use super::sweep::Sweep;
-use super::{Capture, Commit, Env, Lent, Response, State, Step, Then, Verb, WatchCore};
+use super::{Capture, Commit, Env, Lent, RETRY_AFTER_MAX, Response, State, Step, Then, Verb, WatchCore};
 use crate::domain::rv::Rv;
 use serde::Deserialize;
 use std::time::Duration;
@@ -140,12 +140,19 @@ impl WatchCore {
             (About::MassDeletion(_, reason), Some(false)) => {
                 self.park(self.missing_right("list"), Then::List(reason), env);
             }
-            (About::MassDeletion(_, reason), None) if !matches!(response.status, Some(400..=428 | 430..=499)) => {
+            (About::MassDeletion(sweep, reason), None) if !matches!(response.status, Some(400..=428 | 430..=499)) => {
+                // What the lists say stands. Only the answer is missing, and more lists would not give it.
                 let why = "whether we may still list everything could not be found out".to_owned();
-                self.failed(why, response.retry_after, Then::List(reason), env);
+                self.trouble = Some(why.clone());
+                let retry_after = response.retry_after.unwrap_or_default().min(RETRY_AFTER_MAX);
+                let delay = self.asks.next(env.chance).max(retry_after);
+                self.wait(delay, Then::Ask(sweep, reason), false, why, env);
             }
             // Two lists agree, and where nobody may ask for rights nothing speaks against them.
-            (About::MassDeletion(sweep, _), _) => self.state = State::Sweeping(*sweep),
+            (About::MassDeletion(sweep, _), _) => {
+                self.asks.reset();
+                self.state = State::Sweeping(*sweep);
+            }
         }
         Step::Again
     }

@@ -184,7 +184,12 @@ impl WatchCore {
             && let Some(reason) = l.gap.take()
         {
             // Of a kind whose end is a TTL: what came and expired in between nobody will ever hear of.
-            let mut records = self.gap(reason, Some(list.rv.clone()), true, lent);
+            // Of a second list: what lies between it and the first one.
+            let from = l.doubt.as_ref().map(|doubt| doubt.rv.clone());
+            let is_stream = from.is_none();
+            let from = from.or_else(|| Some(lent.capture.position.clone()).filter(|rv| !rv.is_empty()));
+            let epoch = lent.capture.history_epoch;
+            let mut records = self.gap_between(reason, from, Some(list.rv.clone()), is_stream, epoch, lent);
             records.append(&mut commit.records);
             commit.records = records;
         }
@@ -280,6 +285,11 @@ impl WatchCore {
             // That list may have to begin again: the history it opened is the one then, and needs no other.
             self.opened_at.clone_from(&rv);
             self.suspects.retain(|_, suspect| *suspect != Suspect::Future);
+        } else if is_confirm {
+            // The first one has declared what led to it.
+            if let Some(l) = self.listing() {
+                l.gap = l.doubt.as_ref().filter(|doubt| rv.as_ref() > Some(&doubt.rv)).map(|_| cause);
+            }
         } else if position.is_empty() {
             if capture.no_checkpoint {
                 commit.records = self.gap("no_checkpoint", rv.clone(), capture.index.is_empty(), lent);
@@ -296,7 +306,7 @@ impl WatchCore {
             if let Some(l) = self.listing() {
                 l.gap = Some(cause);
             }
-        } else if newer || differs && !is_confirm {
+        } else if newer || differs {
             commit.records = self.gap(cause, rv.clone(), false, lent);
         }
         if capture.rebase.is_some() {

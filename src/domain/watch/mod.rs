@@ -20,7 +20,8 @@
 //! | | one stream is refused, breaks or never ends | the same list in pages; after two in a row, always |
 //! | | its version is older than the position | List the newest: still older? then a new history epoch |
 //! | | an audit proved that the log holds what the server's history never had | a new history epoch |
-//! | | more than half of the kind is missing | List once more, then Review: only if both agree, Sweep |
+//! | | more than half of the kind is missing | List once more, within the budget, then Review: only if both agree, Sweep |
+//! | Review of that | no answer | asked again after 30 s to 5 minutes; the lists stand |
 //! | | last page digested | Sweep |
 //! | Sweep (deletes nobody reported) | done; the version of the first page is the position | Watch |
 //! | Watch | end of stream | Watch (at once after a healthy stream, else after backoff) |
@@ -64,14 +65,14 @@ use super::kind::Kind;
 use super::redact::Redactor;
 use super::rv::Rv;
 use super::said;
-use asking::{Probing, Reviewing};
+use asking::{About, Probing, Reviewing};
 use backoff::{Backoff, Budget};
 use bytes::BytesMut;
 use line::Status;
 use listing::Listing;
 use std::collections::HashMap;
 use std::time::Duration;
-use sweep::Sweep;
+use sweep::{Doubt, Sweep};
 use watching::{Poison, Watching};
 
 enum State {
@@ -97,6 +98,10 @@ enum Then {
     Page(Box<Listing>),
     Watch,
     Probe,
+    /// The second list after a suspected mass deletion.
+    Confirm(Doubt, &'static str),
+    /// Two lists agree, and whether we may still list everything is not known.
+    Ask(Box<Sweep>, &'static str),
     /// A watch of metadata: what stands behind the position cannot be read otherwise.
     Peek,
 }
@@ -134,6 +139,8 @@ pub struct WatchCore {
     request: u64,
     backoff: Backoff,
     park: Backoff,
+    /// Between questions whether most of a kind may really be gone.
+    asks: Backoff,
     lists: Budget,
     /// Objects a page now: less than configured after failures.
     page_size: u32,
@@ -194,6 +201,7 @@ impl WatchCore {
             request: 0,
             backoff: Backoff::new(Duration::from_millis(500), Duration::from_secs(60)),
             park: Backoff::new(Duration::from_secs(60), Duration::from_secs(600)),
+            asks: Backoff::new(Duration::from_secs(30), Duration::from_secs(300)),
             lists: Budget::default(),
             scope,
             actions: Vec::new(),
@@ -307,6 +315,8 @@ impl WatchCore {
                     Then::Watch => self.watch(capture, env),
                     Then::Probe => self.probe(capture),
                     Then::Peek => self.peek(capture, env),
+                    Then::Confirm(doubt, cause) => self.list("confirm", Some((doubt, cause)), capture, env),
+                    Then::Ask(sweep, cause) => self.review("list", About::MassDeletion(sweep, cause)),
                 }
             }
             _ => {}

@@ -47,7 +47,7 @@ impl WatchCore {
         let is_table = self.kind().tracking() == Tracking::Table;
         let missing =
             if is_table && !l.partial { capture.index.missing_as_of(&rv, capture.history_epoch) } else { Vec::new() };
-        if l.gap.take().is_some() {
+        if l.gap.take().is_some() && !is_table {
             self.notices.push(Notice::QuietRelist);
         }
         let suspicious = missing.len() * 2 > l.known && missing.len() >= self.config.doubt_from;
@@ -55,18 +55,22 @@ impl WatchCore {
             // Rights that shrink, or a stale server, look like this: believe only a second list.
             self.notices.push(Notice::MassDeletion { missing: missing.len(), known: l.known });
             let doubt = Doubt { uids: missing.into_iter().collect(), rv };
-            self.list("confirm", Some((doubt, l.cause)), capture, lent.env);
+            let delay = self.lists.reserve(lent.env.now);
+            if delay.is_zero() {
+                self.list("confirm", Some((doubt, l.cause)), capture, lent.env);
+            } else {
+                let why = "a second list is to confirm that most is gone".to_owned();
+                self.wait(delay, Then::Confirm(doubt, l.cause), false, why, lent.env);
+            }
             return Step::Idle;
         }
         let (mut gone, mut position) = (missing, rv);
         let confirmed = l.doubt.is_some() && !gone.is_empty();
         if let Some(Doubt { uids, rv }) = &l.doubt {
-            let missing = gone.len();
             gone.retain(|uid| uids.contains(uid));
-            if gone.len() < missing {
-                // What only the second list misses may have died between the two: the watch from the first one tells.
-                position = position.min(rv.clone());
-            }
+            // What only the second list misses may have died between the two, and what neither shows may have lived there:
+            // the watch from the first one tells.
+            position = position.min(rv.clone());
         }
         let observed = match () {
             // With another redaction alone the scope is the same, and what is missing is gone.

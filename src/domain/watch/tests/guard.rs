@@ -39,8 +39,8 @@ fn more_than_half_needs_a_second_list_no_older_than_the_first() {
     kit.list("210", &pods(0..9), "");
     assert_eq!((kit.written().len(), kit.asked().as_str()), (0, "review list"));
     kit.review(true);
-    assert_eq!((kit.written().len(), kit.position()), (42, "210"));
-    assert_eq!(kit.gaps(), ["expired 100..200", "expired 100..210"]);
+    assert_eq!((kit.written().len(), kit.position()), (42, "200"), "what came between the two the watch reports again");
+    assert_eq!(kit.gaps(), ["expired 100..200"], "one doubt, one gap");
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn nothing_is_believed_to_be_gone_without_the_right_to_list_it() {
     kit.answer(500, "");
     assert_eq!((kit.written().len(), kit.core.phase().name), (0, "waiting"));
     kit.wait();
-    assert_eq!(kit.asked(), "list at least 100", "from the beginning");
+    assert_eq!(kit.asked(), "review list", "the lists stand: only the answer is missing");
 
     let mut kit = thirty();
     kit.list("200", &pods(0..9), "");
@@ -73,7 +73,7 @@ fn what_the_second_list_shows_again_lives() {
     kit.list("200", &[], "");
     kit.answer(200, &page("210", &pods(0..15), "p2"));
     kit.answer(200, &page("210", &pods(15..30), ""));
-    assert_eq!((kit.written().len(), kit.position(), kit.capture.index.len()), (0, "210", 30));
+    assert_eq!((kit.written().len(), kit.position(), kit.capture.index.len()), (0, "200", 30));
 }
 
 #[test]
@@ -132,5 +132,71 @@ fn a_second_list_that_fails_is_asked_for_again() {
     assert_eq!(kit.asked(), "list at least 200");
     kit.list("210", &pods(0..9), "");
     kit.review(true);
-    assert_eq!((kit.written().len(), kit.position()), (42, "210"));
+    assert_eq!((kit.written().len(), kit.position()), (42, "200"));
+}
+
+#[test]
+fn while_nobody_says_whether_we_may_list_only_that_is_asked_ever_less_often() {
+    let mut kit = thirty();
+    kit.list("200", &pods(0..9), "");
+    kit.list("210", &pods(0..9), "");
+    kit.env.chance = 1.0;
+    let mut waits = Vec::new();
+    for round in 0..6 {
+        match round % 3 {
+            0 => kit.answer(503, ""),
+            1 => kit.input(Input::Broken("no answer within 30s".into())),
+            _ => kit.answer(201, "{}"),
+        }
+        assert!(kit.phase().starts_with("waiting: whether we may still list everything could not be found out"));
+        waits.push(kit.wait().as_secs());
+        assert_eq!(kit.asked(), "review list");
+    }
+    assert_eq!(waits, [30, 60, 120, 240, 300, 300]);
+    assert_eq!(
+        (kit.gaps(), kit.written().len(), kit.capture.index.len()),
+        (vec!["expired 100..200".to_owned()], 0, 30)
+    );
+    kit.review(true);
+    assert_eq!((kit.written().len(), kit.position()), (42, "200"));
+    assert_eq!(kit.gaps(), NONE);
+    kit.wait();
+    assert_eq!(kit.asked(), "watch 200");
+}
+
+#[test]
+fn a_second_list_declares_what_it_shows_beyond_the_first_and_nothing_else() {
+    let mut kit = thirty();
+    kit.list("200", &pods(0..9), "");
+    let mut all = pods(0..9);
+    all[0] = item("p00", "u0", 205);
+    kit.list("210", &all, "");
+    kit.review(true);
+    assert_eq!(kit.gaps(), ["expired 100..200", "expired 200..210"]);
+    assert_eq!((kit.written().len(), kit.position()), (43, "200"));
+    kit.wait();
+    kit.stream(
+        &(event("ADDED", "new", "v1", 202)
+            + &event("DELETED", "new", "v1", 204)
+            + &event("MODIFIED", "p00", "u0", 205)),
+    );
+    assert_eq!(kit.written(), ["c v1@202", "d v1@204", "t v1@204"], "lived between the two lists");
+}
+
+#[test]
+fn a_second_list_takes_its_turn_like_any_other() {
+    let mut kit = thirty();
+    let mut at = 200;
+    for _ in 0..2 {
+        kit.list(&at.to_string(), &[], "");
+        if kit.asked().is_empty() {
+            assert!(kit.wait() >= Duration::from_secs(20), "two lists, and then one in 30 seconds");
+        }
+        assert_eq!(kit.asked(), format!("list at least {at}"));
+        kit.list(&(at + 1).to_string(), &pods(0..30), "");
+        kit.wait();
+        kit.stream(&error(410, "Expired"));
+        kit.wait();
+        at += 10;
+    }
 }
