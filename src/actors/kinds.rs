@@ -21,6 +21,7 @@ use tokio::sync::{Mutex, Notify, mpsc};
 use tokio::time::{Instant, sleep, timeout};
 
 /// What discovery says about the kinds that the settings name.
+#[derive(Default)]
 pub struct Found {
     /// Served with list, and wanted.
     pub kinds: Vec<Kind>,
@@ -28,6 +29,8 @@ pub struct Found {
     pub parked: Vec<ParkedKind>,
     /// Groups that could not be asked: of their kinds nothing is known now.
     pub unsure: Vec<String>,
+    /// Served, in no namespace, and left out by a group or `*` because namespaces are named.
+    pub left_out: Vec<Kind>,
 }
 
 /// What the wiring does for this actor.

@@ -1,6 +1,7 @@
 //! How a watcher takes over what the log already holds, and repairs what a dead writer or another scope left behind.
 
 use super::watcher::Lent;
+use crate::domain::checkpoint::Vouched;
 use crate::domain::envelope::{Change, Observed, Op, Writer};
 use crate::domain::index::Name;
 use crate::domain::kind::Tracking;
@@ -85,7 +86,7 @@ pub fn take_over(lent: &Lent) {
         for (at, stub) in stubs {
             capture.index.restore_stub(&at, stub);
         }
-        if !lent.is_trusted && capture.rebase.is_some() {
+        if capture.rebase.is_some() && !lent.vouched.covers(lent.target.namespace.as_deref()) {
             capture.index.distrust();
         }
         // Who died in another history may live again in this one.
@@ -157,7 +158,7 @@ pub fn write_leavers(lent: &Lent) -> usize {
     while lent.lane.has_room() {
         let Some(at) = leaving.pop_front() else { return 0 };
         if let Some(row) = lent.store.get(&lent.target.kind, &at) {
-            descope(&lent.lane, &lent.writer, &row, lent.is_trusted);
+            descope(&lent.lane, &lent.writer, &row, &lent.vouched);
         }
     }
     leaving.len()
@@ -165,8 +166,9 @@ pub fn write_leavers(lent: &Lent) -> usize {
 
 /// Writes the delete of an object that has left what is captured, as the fold knows it; by its identity alone where the
 /// bytes there cannot be trusted to be redacted as they would be now.
-pub fn descope(lane: &Lane<Point>, writer: &Writer, row: &Object, is_trusted: bool) {
+pub fn descope(lane: &Lane<Point>, writer: &Writer, row: &Object, vouched: &Vouched) {
     let (at, uid, rv, now) = (row.at(), row.uid(), row.rv(), clock::wall_ms());
+    let is_trusted = vouched.covers(Some(&at.namespace));
     let identity = Identity { namespace: &at.namespace, name: &at.name, uid, rv };
     let change = Change {
         op: Op::Delete,

@@ -9,6 +9,7 @@ use super::pump::{self, Pump, Pumping};
 use super::restore::{self, Siblings};
 use super::rt::{self, Context, Worker};
 use crate::domain::audit::Suspect;
+use crate::domain::checkpoint::Vouched;
 use crate::domain::envelope::Writer;
 use crate::domain::index::{Before, Name};
 use crate::domain::lane::{Lane, Tally};
@@ -63,8 +64,8 @@ pub struct Lent {
     pub resume_from: Point,
     /// Why it may not simply go on from there, if so: scope or redaction are others than they were.
     pub rebase: Option<Rebase>,
-    /// Whether what the log holds of the kind is known to be redacted as it would be now.
-    pub is_trusted: bool,
+    /// Where what the log holds of the kind is known to be redacted as it would be now.
+    pub vouched: Vouched,
     /// What it shares with the other watchers of its kind.
     pub siblings: Arc<Siblings>,
     /// The API server and the budgets shared with the other watchers.

@@ -12,6 +12,7 @@ use crate::domain::checkpoint::{self, Memory, Mismatch, writer_marker};
 use crate::domain::kind::Kind;
 use crate::domain::record::OutRecord;
 use crate::domain::roster::Roster;
+use crate::domain::target::Target;
 use crate::domain::topic::{self, TopicSpec};
 use crate::kubernetes::client::ClusterError;
 use crate::log::{Log, LogError, SendError, topics};
@@ -73,10 +74,11 @@ pub(super) async fn bring_up(settings: &Settings, source: Source, shared: &Share
         .board
         .set_ends(&format!("{name} ({})", ends.cluster_uid), &format!("{} {}", ends.log.engine(), ends.log.location()));
     drop(shared.log.set(ends.log.clone()));
-    let (Found { mut kinds, mut parked, unsure }, served) = resolve(settings, shared, &ends).await?;
+    let (Found { mut kinds, mut parked, unsure, left_out }, mut served) = resolve(settings, shared, &ends).await?;
     let mut topics = settings.topics.specs(&kinds);
     let mut ready = prepare_topics(settings, shared, &*ends.log, &topics).await?;
     let mut waiting = ready.park(&mut kinds, &mut parked, &settings.topics.prefix);
+    served.extend(left_out.iter().cloned());
     let gone = gone_meanwhile(settings, shared, &ends, &served).await?;
     // Of a group that does not answer nothing is known: its kinds begin when it does, and hold nothing up until then.
     kinds.extend(gone.into_iter().filter(|kind| !unsure.iter().any(|group| group == kind.group())));
@@ -87,8 +89,8 @@ pub(super) async fn bring_up(settings: &Settings, source: Source, shared: &Share
     honour_lower_limits(&mut topics, &ready.drift);
     let producer = ProducerSlot::new(ends.log.clone());
     let (memory, writer_epoch) = claim_epoch(settings, shared, &ends, &producer, &topics).await?;
-    let leaving =
-        drop_owners(settings, shared, &memory, &[&kinds[..], &waiting].concat(), &producer, writer_epoch).await?;
+    let ours = [&kinds[..], &waiting].concat();
+    let leaving = drop_owners(settings, shared, &memory, (&ours, &left_out), &producer, writer_epoch).await?;
     shared.board.writer_epoch.store(writer_epoch, Ordering::Relaxed);
     shared.board.set_state("folding");
     Ok(Up { ends, producer, topics, kinds, parked, memory, writer_epoch, leaving, sandbox })
@@ -169,7 +171,7 @@ async fn connect_cluster(
 async fn resolve(settings: &Settings, shared: &Shared, ends: &Ends) -> Result<(Found, Vec<Kind>), StartError> {
     if !settings.watch.needs_discovery() {
         let kinds = settings.watch.captured();
-        return Ok((Found { kinds: kinds.clone(), parked: Vec::new(), unsure: Vec::new() }, kinds));
+        return Ok((Found { kinds: kinds.clone(), ..Found::default() }, kinds));
     }
     retrying(shared, "discovery", || async {
         let mut found = kinds::find(settings, &*ends.api).await.map_err(Trial::Later)?;
@@ -394,7 +396,7 @@ async fn drop_owners(
     settings: &Settings,
     shared: &Shared,
     memory: &Memory,
-    kinds: &[Kind],
+    (kinds, left_out): (&[Kind], &[Kind]),
     producer: &ProducerSlot,
     writer_epoch: u64,
 ) -> Result<Vec<Leaving>, StartError> {
@@ -411,7 +413,7 @@ async fn drop_owners(
             records.push(checkpoint::forget(&checkpoints, cluster, &owner, writer_epoch, now));
             continue;
         }
-        let Some(kind) = kinds::not_meant(settings, &owner) else { continue };
+        let Some(kind) = kinds::not_meant(settings, &owner, left_out) else { continue };
         if let Some(left) = memory.checkpoints.get(&owner).and_then(|left| left.without_version()) {
             records.push(left.record(&checkpoints, writer_epoch, now));
         }
@@ -419,8 +421,9 @@ async fn drop_owners(
             Some(leaving) => leaving.owners.push(owner),
             None => {
                 let topic = format!("{prefix}{}", kind.topic()).into();
-                let is_trusted = memory.is_redacted_by(kind_id, &shared.policy.hash(&kind));
-                leaving.push(Leaving { kind, topic, is_trusted, owners: vec![owner] });
+                let whole = Target::all(kind.clone()).scope_hash();
+                let vouched = memory.redacted_by(kind_id, &shared.policy.hash(&kind), &whole);
+                leaving.push(Leaving { kind, topic, vouched, owners: vec![owner] });
             }
         }
     }

@@ -6,7 +6,7 @@
 
 use crate::actors::publisher::ProducerSlot;
 use crate::actors::restore;
-use crate::domain::checkpoint::{self, writer_marker};
+use crate::domain::checkpoint::{self, Vouched, writer_marker};
 use crate::domain::envelope::Writer;
 use crate::domain::kind::{Kind, Tracking};
 use crate::domain::lane::{Lane, Limits};
@@ -37,8 +37,8 @@ pub(super) struct Leaving {
     pub kind: Kind,
     /// With prefix.
     pub topic: Arc<str>,
-    /// Whether what the log holds of it is known to be redacted as it would be now.
-    pub is_trusted: bool,
+    /// Where what the log holds of it is known to be redacted as it would be now.
+    pub vouched: Vouched,
     /// Whose checkpoints there still are.
     pub owners: Vec<String>,
 }
@@ -112,7 +112,7 @@ impl Means {
     }
 
     async fn delete_all(&self, leaving: &Leaving, partitions: i32, out: &Out) -> Result<usize, String> {
-        let Leaving { kind, topic, is_trusted, .. } = leaving;
+        let Leaving { kind, topic, vouched, .. } = leaving;
         let now = clock::wall_ms();
         // What an older process still has on its way is void behind these.
         self.write(out, (0..partitions).map(|p| writer_marker(topic, p, self.writer_epoch, now)).collect()).await?;
@@ -128,7 +128,7 @@ impl Means {
         loop {
             let page = store.list(kind, &Filter::default(), after.as_ref(), AT_ONCE);
             deletes += page.items.len();
-            page.items.iter().for_each(|object| restore::descope(&out.lane, &writer, object, *is_trusted));
+            page.items.iter().for_each(|object| restore::descope(&out.lane, &writer, object, vouched));
             self.flush(out).await?;
             match page.more_after {
                 Some(more) => after = Some(more),
@@ -220,7 +220,8 @@ mod tests {
         };
         let slot = means.producer.clone();
         let kind = Kind::builtin("pods").expect("built in");
-        let leaving = Leaving { kind, topic: kit::TOPIC.into(), is_trusted: true, owners: vec!["pods".into()] };
+        let leaving =
+            Leaving { kind, topic: kit::TOPIC.into(), vouched: Vouched::everywhere(), owners: vec!["pods".into()] };
         // The second delete is refused at first, and its producer replaced, as the publisher does it.
         log.refuse_next("no", |record| record.value.is_some() && record.key.ends_with(b"pod-2"));
         let replaced = async {

@@ -38,9 +38,13 @@ pub(super) fn not_served<'a>(settings: &Settings, owners: impl Iterator<Item = &
     gone
 }
 
-/// The kind that an owner of a checkpoint watched, if the settings mean it no more.
-pub(super) fn not_meant(settings: &Settings, owner: &str) -> Option<Kind> {
-    watched_by(settings, owner).filter(|(_, is_meant)| !is_meant).map(|(kind, _)| kind)
+/// The kind that an owner of a checkpoint watched, if the settings mean it no more, or it is among those that are left out.
+pub(super) fn not_meant(settings: &Settings, owner: &str, left_out: &[Kind]) -> Option<Kind> {
+    let (kind, is_meant) = watched_by(settings, owner)?;
+    match left_out.iter().find(|left_out| **left_out == kind) {
+        None => (!is_meant).then_some(kind),
+        left_out => left_out.cloned(),
+    }
 }
 
 /// The kind that an owner of a checkpoint watched, as far as its id says it, and whether the settings mean it.
@@ -90,7 +94,7 @@ impl Keeper for Watchers {
 pub(super) async fn find(settings: &Settings, api: &dyn ApiServer) -> Result<Found, String> {
     let watch = &settings.watch;
     if !watch.needs_discovery() {
-        return Ok(Found { kinds: watch.captured(), parked: Vec::new(), unsure: Vec::new() });
+        return Ok(Found { kinds: watch.captured(), ..Found::default() });
     }
     let discovery = api.discover().await?;
     let resolved = watch.resolve(&discovery, usize::MAX, &settings.topics.prefix);
@@ -98,7 +102,11 @@ pub(super) async fn find(settings: &Settings, api: &dyn ApiServer) -> Result<Fou
         let Missing { pattern, why, suggestion, .. } = missing;
         ParkedKind { kind: pattern, reason: why, did_you_mean: suggestion }
     };
+    let is_resolved = |kind: &Kind| resolved.kinds.iter().any(|served| served.kind == *kind);
+    let wanted = discovery.served().map(|served| &served.kind).filter(|kind| watch.wants(kind.group(), kind.plural()));
+    let left_out = wanted.filter(|kind| !kind.namespaced() && !is_resolved(kind)).cloned().collect();
     Ok(Found {
+        left_out,
         kinds: resolved.kinds.into_iter().map(|served| served.kind).collect(),
         parked: resolved.missing.into_iter().map(park).collect(),
         unsure: discovery.unknown().keys().cloned().collect(),

@@ -240,7 +240,7 @@ impl Watchers {
             policy_hash: self.policy.hash(&kind),
             ..self.checkpoint(&id, Positions::new())
         };
-        let is_trusted = self.memory.is_redacted_by(&kind.id(), &blank.policy_hash);
+        let vouched = self.memory.redacted_by(&kind.id(), &blank.policy_hash, &target.whole().scope_hash());
         let rebase = self.memory.rebase(&id, &blank.scope_hash, &blank.policy_hash).map(|reason| Rebase { reason });
         let at = lane.clone();
         self.base.checkpoints.set(&id, move || {
@@ -277,7 +277,7 @@ impl Watchers {
             folded,
             siblings: siblings.clone(),
             rebase,
-            is_trusted,
+            vouched,
             resume_from,
             io: driver::Shared {
                 api: self.ends.api.clone(),

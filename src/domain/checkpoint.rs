@@ -8,7 +8,7 @@ use super::target::Target;
 use super::topic::Marker;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// A resume point.
@@ -127,6 +127,25 @@ pub enum Mismatch {
     },
 }
 
+/// Where the redaction of what the log holds of a kind is known.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Vouched {
+    everywhere: bool,
+    namespaces: BTreeSet<Arc<str>>,
+}
+
+impl Vouched {
+    /// For all there is.
+    pub fn everywhere() -> Self {
+        Self { everywhere: true, ..Self::default() }
+    }
+
+    /// Whether it is known in a namespace; of all of them, if `None`.
+    pub fn covers(&self, namespace: Option<&str>) -> bool {
+        self.everywhere || namespace.is_some_and(|ns| self.namespaces.contains(ns))
+    }
+}
+
 impl Memory {
     /// Reads the topic in its order.
     pub fn read(records: &[InRecord]) -> Self {
@@ -165,12 +184,23 @@ impl Memory {
         self.checkpoints.keys().filter(|owner| is_watcher(owner) && !is_target(owner)).cloned().collect()
     }
 
-    /// Whether all that the log holds of a kind was redacted by the policy of that hash: so say the checkpoints of all its
-    /// owners, those that are configured no more among them. Where there is none it is not known.
-    pub fn is_redacted_by(&self, kind_id: &str, policy_hash: &str) -> bool {
-        let mut of_kind =
-            self.checkpoints.values().filter(|checkpoint| kind_of(&checkpoint.owner) == kind_id).peekable();
-        of_kind.peek().is_some() && of_kind.all(|checkpoint| checkpoint.policy_hash == policy_hash)
+    /// Where all that the log holds of a kind was redacted by the policy of that hash. Each checkpoint says so for what its
+    /// owner covers, also where that is configured no more; of what no owner of a checkpoint covers nobody knows, for those
+    /// who wrote it may be forgotten by now. Who watches the whole kind may leave out namespaces by a filter: `whole` is the
+    /// scope hash of one who does not.
+    pub fn redacted_by(&self, kind_id: &str, policy_hash: &str, whole: &str) -> Vouched {
+        let of_kind = || self.checkpoints.values().filter(|checkpoint| kind_of(&checkpoint.owner) == kind_id);
+        let alike = |checkpoint: &&Checkpoint| checkpoint.policy_hash == policy_hash;
+        let namespace = |checkpoint: &Checkpoint| checkpoint.owner.split_once('@').map(|(_, ns)| Arc::from(ns));
+        let all_alike = of_kind().all(|checkpoint| alike(&checkpoint));
+        Vouched {
+            everywhere: all_alike && of_kind().any(|c| namespace(c).is_none() && c.scope_hash == whole),
+            // Who once watched more than a namespace may have written into it in another way.
+            namespaces: match of_kind().all(|c| alike(&c) || namespace(c).is_some()) {
+                true => of_kind().filter(alike).filter_map(namespace).collect(),
+                false => BTreeSet::new(),
+            },
+        }
     }
 
     /// Why a watcher may not simply go on from its checkpoint, if so: the scope or the redaction is another one. Hashes that
@@ -292,15 +322,27 @@ mod tests {
     }
 
     #[test]
-    fn what_the_log_holds_is_trusted_only_if_all_who_wrote_it_redacted_as_we_do() {
-        let hashed = |owner: &str, policy: &str| Checkpoint { policy_hash: policy.into(), ..checkpoint(owner, "5") };
-        let memory = |all: &[(&str, &str)]| {
-            read_back(all.iter().map(|(owner, policy)| hashed(owner, policy).record(&"t".into(), 1, 0)).collect())
+    fn what_the_log_holds_is_trusted_only_where_somebody_says_that_it_is_redacted_as_we_do() {
+        // Of each namespace, and of all there may be.
+        let trusted = |all: &[(&str, &str)]| {
+            let owner = |(owner, policy): &(&str, &str)| {
+                let (owner, scope_hash) = owner.split_once('/').unwrap_or((owner, "whole"));
+                Checkpoint { policy_hash: (*policy).into(), scope_hash: scope_hash.into(), ..checkpoint(owner, "5") }
+            };
+            let memory = read_back(all.iter().map(|one| owner(one).record(&"t".into(), 1, 0)).collect());
+            let vouched = memory.redacted_by("pods", "p", "whole");
+            let places = [("a", Some("a")), ("b", Some("b")), ("all", None)];
+            places.into_iter().filter(|(_, at)| vouched.covers(*at)).map(|(name, _)| name).collect::<Vec<_>>()
         };
-        assert!(memory(&[("pods@a", "p"), ("pods", "p"), ("podsets", "q")]).is_redacted_by("pods", "p"));
-        assert!(!memory(&[("pods@a", "q"), ("pods", "p")]).is_redacted_by("pods", "p"));
-        assert!(!memory(&[("pods@a", "")]).is_redacted_by("pods", "p"), "of an older version");
-        assert!(!memory(&[("services", "p")]).is_redacted_by("pods", "p"), "nobody says so");
+        assert_eq!(trusted(&[("pods", "p"), ("podsets", "q")]), ["a", "b", "all"]);
+        assert_eq!(trusted(&[("pods", "q")]), [""; 0]);
+        assert_eq!(trusted(&[("pods@a", "p")]), ["a"], "whoever wrote the rest is forgotten");
+        assert_eq!(trusted(&[("pods@a", "p"), ("pods@b", "q")]), ["a"]);
+        assert_eq!(trusted(&[("pods@a", "p"), ("pods", "q")]), [""; 0]);
+        assert_eq!(trusted(&[("pods@a", "q"), ("pods", "p")]), [""; 0]);
+        assert_eq!(trusted(&[("pods/some", "p")]), [""; 0], "what the filter leaves out nobody speaks of");
+        assert_eq!(trusted(&[("pods@a", "")]), [""; 0], "of an older version");
+        assert_eq!(trusted(&[("services", "p")]), [""; 0], "nobody says so");
     }
 
     #[test]

@@ -65,6 +65,11 @@ impl Target {
         self.only.as_deref().is_none_or(|only| only.contains(namespace))
     }
 
+    /// Whoever asks for all of the kind in the same way, and leaves no namespace out.
+    pub fn whole(&self) -> Self {
+        Self { namespace: None, only: None, ..self.clone() }
+    }
+
     /// What tells this scope from another of the same kind, in hex: namespaces and selectors. When it differs from a
     /// checkpoint's, that checkpoint speaks of other objects.
     pub fn scope_hash(&self) -> String {

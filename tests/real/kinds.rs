@@ -14,6 +14,7 @@ pub const TRIALS: &[Trial] = &[
     ("a_kind_that_is_named_and_not_served_is_parked_and_watched_once_it_is", Both, named_and_not_served),
     ("a_kind_that_goes_while_the_process_is_down_is_deleted_in_the_log", Both, goes_while_down),
     ("a_kind_whose_scope_narrows_and_widens_or_that_is_taken_out_is_what_the_settings_say", Both, other_scopes),
+    ("what_a_pattern_means_no_more_where_namespaces_are_named_is_deleted_from_the_log", Both, left_out),
     ("a_kind_that_is_defined_anew_as_another_is_watched_as_what_it_is_now", Both, defined_anew),
     ("a_kind_that_is_back_before_it_was_missed_twice_is_watched_again_within_ten_seconds", Both, back_at_once),
 ];
@@ -144,6 +145,28 @@ fn other_scopes(parts: &Parts) {
     assert_eq!(violations(&records), Vec::<String>::new());
     let observed = records.iter().filter(|r| r.op() == Some("d")).map(|r| r.source("observed").map(str::to_owned));
     assert_eq!(observed.collect::<Vec<_>>(), vec![Some("descoped".to_owned()); 8]);
+}
+
+fn left_out(parts: &Parts) {
+    let (group, plural) = ("left.kinds.test", "planets");
+    let topic = format!("left.k8s-{}", id(plural, group));
+    define_as(parts, plural, group, "PLANET", "Cluster", ONE);
+    let object = json!({"apiVersion": format!("{group}/v1"), "kind": "PLANET", "metadata": {"name": "mars"}});
+    let path = format!("/apis/{group}/v1/{plural}");
+    eventually("the kind is served", || (parts.ask("POST", &path, &object).0 == 201).then_some(()));
+    let meant = format!("watch.\"*.{group}\".policy=\"full\"");
+    let product = parts.product("left", &["watch.all_namespaces=true", &meant]);
+    eventually("its object", || (rows(&product, &id(plural, group), "") == Some(1)).then_some(()));
+    product.shutdown();
+    let mut process = parts.process("left", &["watch.namespaces.default=true", &meant]);
+    process.await_ready();
+    eventually("its end is said", || process.stderr().contains("captured no more").then_some(()));
+    assert_eq!(process.terminate(), Some(0));
+    let records = parts.dump(&topic);
+    assert!(fold(&records).is_empty(), "{:?}", fold(&records));
+    assert_eq!(violations(&records), Vec::<String>::new());
+    assert!(records.iter().all(|r| !r.key.starts_with("~gap/")), "nothing is unknown");
+    undefine(parts, plural, group);
 }
 
 /// What `agent-events verify` says, from outside.

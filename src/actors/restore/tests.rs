@@ -4,6 +4,7 @@ use super::*;
 use crate::actors::gone::{Going, go};
 use crate::actors::overlay::Overlay;
 use crate::domain::ack::Outcome;
+use crate::domain::checkpoint::Vouched;
 use crate::domain::fold::kit;
 use crate::domain::kind::Kind;
 use crate::domain::lane::{Account, Limits};
@@ -49,7 +50,7 @@ fn lent(target: Target, log: Vec<InRecord>) -> Lent {
         folded,
         resume_from: Point { history_epoch: 1, rv: Rv::new("100") },
         rebase: None,
-        is_trusted: true,
+        vouched: Vouched::everywhere(),
         siblings: Arc::new(Siblings::new(vec![target.clone()])),
         io: driver::Shared {
             api: Arc::new(Away),
