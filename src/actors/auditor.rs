@@ -3,7 +3,7 @@
 //! lists again and writes it anew: this actor never publishes.
 
 use super::rt::{self, Context, Worker};
-use crate::domain::audit::{self, Counts, Difference, Side, Suspect, Version};
+use crate::domain::audit::{self, Counts, Difference, SecondLooks, Side, Suspect, Version};
 use crate::domain::index::Name;
 use crate::domain::kind::Tracking;
 use crate::domain::target::Target;
@@ -113,7 +113,7 @@ async fn look_after(lent: Arc<Lent>, row: Arc<WatcherRow>) -> String {
     let after = |took| Instant::now() + audit::next_full(lent.full, rand::random(), took);
     let (mut next_full, mut last) = (after(Duration::ZERO), None);
     // Stubs that were looked at a second time, in this life: what a restart forgets costs one list, and no record.
-    let mut looked = Side::new();
+    let (mut looked, began) = (SecondLooks::default(), Instant::now());
     // Spread over the interval, so that the kinds do not ask all at once.
     sleep(lent.light.mul_f64(rand::random())).await;
     loop {
@@ -132,7 +132,7 @@ async fn look_after(lent: Arc<Lent>, row: Arc<WatcherRow>) -> String {
             tell(&lent, &row, "counts_differ");
         }
         if is_off || Instant::now() >= next_full {
-            next_full = after(in_full(&lent, &row, &mut looked).await);
+            next_full = after(in_full(&lent, &row, &mut looked, began).await);
             last = None;
         }
     }
@@ -147,7 +147,7 @@ async fn counts(lent: &Lent, row: &WatcherRow) -> Option<Counts> {
 }
 
 /// A full audit: two looks where the first one finds something. Gives how long the API server was busy with it.
-async fn in_full(lent: &Lent, row: &WatcherRow, looked: &mut Side) -> Duration {
+async fn in_full(lent: &Lent, row: &WatcherRow, looked: &mut SecondLooks, epoch: Instant) -> Duration {
     let began = Instant::now();
     let mut listing = Duration::ZERO;
     let looks = async {
@@ -165,7 +165,7 @@ async fn in_full(lent: &Lent, row: &WatcherRow, looked: &mut Side) -> Duration {
         }
         Err(why) => (why, 0, Vec::new(), None),
     };
-    let again = stubs.as_deref().map(|stubs| audit::second_looks(looked, stubs)).unwrap_or_default();
+    let again = stubs.as_deref().map(|stubs| looked.due(stubs, epoch.elapsed())).unwrap_or_default();
     let stubs = stubs.map_or(0, |stubs| stubs.len());
     tell(lent, row, result);
     let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);

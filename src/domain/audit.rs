@@ -147,12 +147,38 @@ pub fn apart(found: Vec<Difference>) -> (Vec<Difference>, Vec<Difference>) {
     found.into_iter().partition(|difference| difference.what != What::Stub)
 }
 
-/// Which of these stubs are to be looked at again, given those that were (`seen`, which becomes what stands now): each
-/// version of an object once. What is poisoned for good is not fetched for ever.
-pub fn second_looks(seen: &mut Side, stubs: &[Difference]) -> Vec<Difference> {
-    let stand: Side = stubs.iter().filter_map(|stub| Some((stub.at.clone(), stub.log.clone()?))).collect();
-    let earlier = std::mem::replace(seen, stand);
-    stubs.iter().filter(|stub| earlier.get(&stub.at) != stub.log.as_ref()).cloned().collect()
+/// Second looks at the stubs of a kind. Each costs a list: one version of an object is looked at once, and objects that cannot
+/// be carried and change all the time do not make lists of the kind all the time.
+#[derive(Debug, Default)]
+pub struct SecondLooks {
+    seen: Side,
+    /// No look before that, on the caller's clock.
+    next: Duration,
+    pause: Duration,
+}
+
+/// Between two looks of a kind: the first pause, and the longest that doubling makes of it.
+const LOOKS: (Duration, Duration) = (Duration::from_secs(3600), Duration::from_secs(6 * 3600));
+
+impl SecondLooks {
+    /// Which of the stubs that stand `now` are to be looked at.
+    pub fn due(&mut self, stubs: &[Difference], now: Duration) -> Vec<Difference> {
+        if now < self.next {
+            return Vec::new();
+        }
+        if stubs.is_empty() {
+            *self = Self::default();
+        }
+        let due: Vec<Difference> =
+            stubs.iter().filter(|stub| self.seen.get(&stub.at) != stub.log.as_ref()).cloned().collect();
+        if due.is_empty() {
+            return Vec::new();
+        }
+        self.seen = stubs.iter().filter_map(|stub| Some((stub.at.clone(), stub.log.clone()?))).collect();
+        self.pause = (self.pause * 2).clamp(LOOKS.0, LOOKS.1);
+        self.next = now + self.pause;
+        due
+    }
 }
 
 /// The differences of a second look, whose list was made after the first one was compared, that are none of time: the
@@ -242,12 +268,28 @@ mod tests {
         let (others, stubs) = looked(6);
         assert_eq!((others, stubs.len(), stubs[0].what), (0, 1, What::Stub));
         assert_eq!(stubs[0].clone().suspect(), (at("b"), Suspect::Stub));
-        let mut seen = Side::new();
-        assert_eq!([(); 3].map(|()| second_looks(&mut seen, &stubs).len()), [1, 0, 0]);
+        let mut looks = SecondLooks::default();
+        // What stands, at which second, and how many are looked at.
         let mut newer = stubs.clone();
         newer[0].log = Some(Version { stub: true, ..Version::new("b".into(), Rv::new("7")) });
-        assert_eq!([(); 2].map(|()| second_looks(&mut seen, &newer).len()), [1, 0]);
-        assert!(second_looks(&mut seen, &[]).is_empty() && seen.is_empty(), "what is no stub any more is forgotten");
+        let newest = Version { stub: true, ..Version::new("b".into(), Rv::new("8")) };
+        let newest = [Difference { log: Some(newest), ..stubs[0].clone() }];
+        let told: [(&[Difference], u64, usize); 11] = [
+            (&stubs, 0, 1),
+            (&stubs, 1, 0),
+            (&stubs, 9000, 0),
+            (&newer, 9001, 1),
+            (&newest, 9002, 0),
+            (&newest, 9001 + 7199, 0),
+            (&newest, 9001 + 7200, 1),
+            (&[], 16_300, 0),
+            (&stubs, 16_301, 0),
+            (&[], 30_601, 0),
+            (&newest, 30_602, 1),
+        ];
+        for (stubs, now, due) in told {
+            assert_eq!(looks.due(stubs, Duration::from_secs(now)).len(), due, "at {now} s");
+        }
         let (others, stubs) = looked(4);
         assert_eq!((others, stubs.len()), (1, 0), "an older version differs, whatever is held of it");
     }
