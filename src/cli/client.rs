@@ -133,6 +133,12 @@ impl Server {
             Ok(answer) => answer.map_err(|e| broken(e.to_string()))?,
         };
         let status = response.status();
+        for warning in response.headers().get_all(header::WARNING) {
+            // `299 - "text"`, as API servers warn.
+            if let Some(text) = warning.to_str().ok().and_then(|w| w.splitn(3, ' ').nth(2)) {
+                super::tell(&format!("Warning: {}", text.trim_matches('"')));
+            }
+        }
         let is_problem = response.headers().get(header::CONTENT_TYPE).is_some_and(|t| t == "application/problem+json");
         let answer =
             Answer { url: self.url.clone(), body: response.into_body(), buffer: BytesMut::new(), _connection: task };

@@ -37,7 +37,7 @@ pub(super) async fn list(State(faces): State<Faces>, uri: Uri) -> Result<Respons
     Ok(answer(page, json))
 }
 
-/// `GET /api/v1/objects/{kind}/{namespace or _}/{name}`.
+/// `GET /api/v1/objects/{kind}/{namespace or _}/{name}`. A `Warning` header says that no more than its identity is held.
 pub(super) async fn one(
     State(faces): State<Faces>,
     path: Result<Path<(String, String, String)>, PathRejection>,
@@ -47,7 +47,7 @@ pub(super) async fn one(
     Params::read(&uri, &[], &[])?;
     let namespace = if namespace == "_" { "" } else { namespace.as_str() };
     match client(&faces)?.get(&kind, namespace, &name).await.map_err(problem_of)? {
-        Some(object) => Ok(json(Body::from(object.json()))),
+        Some(object) => Ok(warned(object.stub().map(|_| 1), json(Body::from(object.json())))),
         None => {
             let at = if namespace.is_empty() { name } else { format!("{namespace}/{name}") };
             let at: String = at.chars().take(300).collect();
@@ -90,14 +90,26 @@ fn answer(page: ObjectPage, json_of: fn(&Object) -> Bytes) -> Response {
     let ObjectPage { items, next, as_of } = page;
     let mut tail = serde_json::json!({ "continue": next, "asOf": positions(&as_of) });
     let stubs: Vec<_> = items.iter().filter_map(stub).collect();
-    if !stubs.is_empty() {
+    let held_by_name = Some(stubs.len()).filter(|n| *n > 0);
+    if held_by_name.is_some() {
         tail["stubs"] = stubs.into();
     }
     let tail = tail.to_string();
     // The tail goes on in the same object.
     let tail = format!("],{}", tail.strip_prefix('{').unwrap_or(&tail));
     let chunks = stream::iter(splices(items, json_of)).chain(stream::iter([Bytes::from(tail)]));
-    json(Body::from_stream(stream::iter([Bytes::from_static(b"{\"items\":[")]).chain(chunks).map(Ok::<_, Infallible>)))
+    let body = stream::iter([Bytes::from_static(b"{\"items\":[")]).chain(chunks).map(Ok::<_, Infallible>);
+    warned(held_by_name, json(Body::from_stream(body)))
+}
+
+/// With the header by which an API server warns: that many objects are stubs (RFC 7234 §5.5; KEP-1693).
+fn warned(stubs: Option<usize>, mut response: Response) -> Response {
+    let Some(stubs) = stubs else { return response };
+    let text = format!("299 - \"objects held by identity alone, as they could not be read or carried: {stubs}\"");
+    if let Ok(warning) = HeaderValue::from_str(&text) {
+        response.headers_mut().insert(header::WARNING, warning);
+    }
+    response
 }
 
 fn identity(object: &Object) -> Bytes {
