@@ -141,7 +141,7 @@ struct Active {
 }
 
 impl Active {
-    /// A cut without a count is for those that were open when it was ordered.
+    /// A cut without a count is for those that had been asked for when it was ordered.
     fn is_cut_of_all(&self) -> bool {
         self.rule.fault == Fault::Cut && self.rule.times.is_none()
     }
@@ -247,7 +247,7 @@ impl Faults {
         self.with(|rules| rules.iter().filter(|r| !r.is_cut_of_all()).map(|r| r.rule.clone()).collect())
     }
 
-    /// Breaks the connections of all watches that are open now (of one resource).
+    /// Breaks the connections of all watches that are open or asked for now (of one resource).
     pub fn cut_watches(&self, resource: Option<&str>) {
         self.inject(Rule { resource: resource.map(str::to_owned), ..Rule::new(Fault::Cut) });
     }
@@ -303,15 +303,15 @@ impl Faults {
         self.with(|rules| rules.iter().any(|r| refuses(&r.rule)))
     }
 
-    /// What happens to an open watch that was opened at generation `opened`.
-    pub(super) fn on_stream(&self, resource: &str, opened: u64) -> Option<Fault> {
+    /// What happens to an open watch that was asked for at generation `admitted`.
+    pub(super) fn on_stream(&self, resource: &str, admitted: u64) -> Option<Fault> {
         self.with(|rules| {
             let streams = |f: Fault| {
                 use Fault::*;
                 matches!(f, Gone | PartialLine | Cut | Stall | HalfLine | Ghost | Bookmark(_))
             };
             let found = rules.iter_mut().find(|r| {
-                let late = r.is_cut_of_all() && opened >= r.since;
+                let late = r.is_cut_of_all() && admitted >= r.since;
                 streams(r.rule.fault) && !late && r.rule.concerns("watch", resource)
             });
             let rule = &mut found?.rule;
@@ -373,6 +373,11 @@ impl Faults {
     /// The newest revision.
     pub(super) fn revision(&self) -> u64 {
         self.state.revision()
+    }
+
+    /// How often the rules have changed.
+    pub(super) fn generation(&self) -> u64 {
+        *self.changed.borrow()
     }
 
     /// Counts the changes of the rules.

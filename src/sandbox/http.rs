@@ -139,6 +139,8 @@ async fn objects(
         _ => return Err(not_allowed()),
     };
     let _listing = (verb == "list" && !query::is_about_a_version(query)).then(|| api.faults.one_list());
+    // A cut that is ordered from here on is meant for this one too: what it was admitted by may be refused by then.
+    let admitted = api.faults.generation();
     let (delay, refusal) = api.faults.on_request(verb, &target.kind.qualified);
     if !delay.is_zero() {
         tokio::time::sleep(delay).await;
@@ -154,7 +156,7 @@ async fn objects(
         }
         "watch" => {
             api.faults.one_watch();
-            let answer = watch::open(api, target, headers, query)?;
+            let answer = watch::open(api, target, headers, query, admitted)?;
             return Ok(altered::by_faults(&api.faults, verb, &target.kind.qualified, answer));
         }
         _ => {}

@@ -1,6 +1,7 @@
 //! Scripted faults: each is seen by a client as a real API server's bad day would be.
 
 use crate::kit::{MAPS, bed, config_map};
+use crate::waiting::eventually;
 use agent_events::sandbox::{Fault, Rule};
 use serde_json::json;
 use std::time::Duration;
@@ -11,6 +12,7 @@ crate::trials![
     an_open_watch_is_told_that_it_is_too_old,
     a_line_breaks_off,
     watches_are_cut_and_can_be_opened_again,
+    a_cut_reaches_a_watch_that_is_asked_for_and_not_open_yet,
     a_stalled_watch_goes_on_where_it_was,
     bookmarks_stay_away,
     a_compaction_ends_what_would_resume_from_before,
@@ -87,6 +89,21 @@ async fn watches_are_cut_and_can_be_opened_again() {
     bed.client.fault(&json!({"fault": "no-bookmarks"})).await;
     bed.client.post(MAPS, &config_map("a", "1")).await.ok();
     assert_eq!(again.event().await, "ADDED a");
+}
+
+async fn a_cut_reaches_a_watch_that_is_asked_for_and_not_open_yet() {
+    let bed = bed().await;
+    bed.client.fault(&json!({"fault": "delay", "milliseconds": 1000, "verb": "watch", "times": 1})).await;
+    let cut = async {
+        eventually("the request is under way", Duration::from_secs(20), async || {
+            bed.sandbox.faults().rules().is_empty().then_some(())
+        })
+        .await;
+        bed.sandbox.faults().cut_watches(None);
+    };
+    let path = format!("{MAPS}?watch=true");
+    let (mut watch, ()) = tokio::join!(bed.client.watch(&path), cut);
+    watch.next().await.expect_err("no orderly end");
 }
 
 async fn a_stalled_watch_goes_on_where_it_was() {

@@ -31,8 +31,8 @@ const FLUSH: Duration = Duration::from_millis(50);
 /// Existing objects written at a time.
 const CHUNK: usize = 128;
 
-/// Opens a watch.
-pub(super) fn open(api: &Api, target: &Target, headers: &HeaderMap, query: &Parameters) -> Answer {
+/// Opens a watch that was asked for when the rules of faults were at generation `admitted`.
+pub(super) fn open(api: &Api, target: &Target, headers: &HeaderMap, query: &Parameters, admitted: u64) -> Answer {
     let selection = Selection::of(query, &target.kind)?;
     let at = revision(query)?;
     let rule = query.text("resourceVersionMatch");
@@ -68,7 +68,7 @@ pub(super) fn open(api: &Api, target: &Target, headers: &HeaderMap, query: &Para
         initial_end: (send_initial == Some(true) && bookmarks).then_some(position),
         // Kubernetes keeps no watch cache of Events, and so sends no bookmarks for them.
         bookmark_at: (bookmarks && resource != "events").then(|| next_bookmark(deadline)).flatten(),
-        opened: *api.faults.subscribe().borrow(),
+        admitted,
         faults: api.faults.clone(),
         namespace: target.namespace.clone(),
         with_head: true,
@@ -109,7 +109,7 @@ struct Stream {
     bookmark_at: Option<Instant>,
     deadline: Instant,
     faults: Faults,
-    opened: u64,
+    admitted: u64,
     namespace: String,
     selection: Selection,
     resource: String,
@@ -139,7 +139,7 @@ impl Stream {
                 return Some(Ok(Bytes::from(vec![b'a'; 64 << 10])));
             }
             let mut lines = Vec::new();
-            match self.faults.on_stream(&self.resource, self.opened) {
+            match self.faults.on_stream(&self.resource, self.admitted) {
                 Some(Fault::Stall) => {
                     // Silent until the script says otherwise; not even the deadline ends it.
                     rules.changed().await.ok()?;
