@@ -207,8 +207,12 @@ async fn look(lent: &Lent) -> Result<Duration, String> {
     // What has just been stopped begins again by this very look: nobody watches it until then.
     let New { start, beyond } = roster.new_of(&found.kinds, lent.most);
     if !start.is_empty() {
-        tracing::info!(kinds = ?start, "the API server serves them now");
         let failed = lent.keeper.start(start.clone()).await;
+        let is_started = |kind: &&Kind| !failed.iter().any(|(other, _)| other == *kind);
+        let started: Vec<&Kind> = start.iter().filter(is_started).collect();
+        if !started.is_empty() {
+            tracing::info!(kinds = ?started, "the API server serves them, and they are watched from now on");
+        }
         for kind in start {
             match failed.iter().find(|(other, _)| *other == kind) {
                 Some((_, why)) => parked.push(park(&kind, why.clone())),

@@ -11,6 +11,7 @@ use crate::domain::ack::{AckSink, AckToken, Outcome};
 use crate::domain::checkpoint::{self, Memory, Mismatch, writer_marker};
 use crate::domain::kind::Kind;
 use crate::domain::record::OutRecord;
+use crate::domain::redact::Policy;
 use crate::domain::roster::Roster;
 use crate::domain::target::Target;
 use crate::domain::topic::{self, TopicSpec};
@@ -45,6 +46,9 @@ pub(super) struct Up {
 
 /// Between two tries.
 const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
+
+/// How long a checkpoint may take that a kind which has appeared waits for.
+const CHECKPOINTS: Duration = Duration::from_secs(30);
 
 pub(super) async fn bring_up(settings: &Settings, source: Source, shared: &Shared) -> Result<Up, StartError> {
     let mut sandbox = None;
@@ -387,8 +391,29 @@ async fn claim_epoch(
     .await
 }
 
-/// Takes the resume points from owners that are configured no more, before anything is written that they would not know:
-/// if they come back they begin with a list. Gives the kinds of which nothing is captured any more; their checkpoints stay,
+/// What the checkpoints of kinds are to say before anything of these kinds is written: who watched them in another scope is
+/// forgotten, and begins with a list should that scope come back; who watched them in this one, by another selector or under
+/// another redaction, leaves a log that is not settled until everything is written anew.
+pub(super) fn before_writing(
+    settings: &Settings,
+    policy: &Policy,
+    memory: &Memory,
+    kinds: &[Kind],
+    writer_epoch: u64,
+) -> Vec<OutRecord> {
+    let checkpoints: Arc<str> = format!("{}{}", settings.topics.prefix, topic::CHECKPOINTS).into();
+    let cluster = settings.cluster.name.as_deref().unwrap_or_default();
+    let (targets, now) = (settings.watch.targets(kinds), clock::wall_ms());
+    let gone = memory.gone(&targets).into_iter();
+    let gone = gone.filter(|owner| kinds.iter().any(|kind| kind.id() == checkpoint::kind_of(owner)));
+    let forgotten = gone.map(|owner| checkpoint::forget(&checkpoints, cluster, &owner, writer_epoch, now));
+    let unsettled = targets
+        .iter()
+        .filter_map(|target| memory.unsettled(&target.id(), &target.scope_hash(), &policy.hash(&target.kind)));
+    forgotten.chain(unsettled.map(|checkpoint| checkpoint.record(&checkpoints, writer_epoch, now))).collect()
+}
+
+/// Writes what the checkpoints are to say before anything else is; see [`before_writing`]. Gives the kinds of which nothing is captured any more; their checkpoints stay,
 /// without a version, until all is said about them.
 ///
 /// Kinds that are meant and not watched (not served now, or too many) keep theirs: see [`super::watchers::Watchers::start`].
@@ -402,15 +427,12 @@ async fn drop_owners(
 ) -> Result<Vec<Leaving>, StartError> {
     let prefix = &settings.topics.prefix;
     let checkpoints: Arc<str> = format!("{prefix}{}", topic::CHECKPOINTS).into();
-    let cluster = settings.cluster.name.as_deref().unwrap_or_default();
-    let targets = settings.watch.targets(kinds);
     let mut leaving: Vec<Leaving> = Vec::new();
-    let mut records = Vec::new();
-    for owner in memory.gone(&targets) {
+    let mut records = before_writing(settings, &shared.policy, memory, kinds, writer_epoch);
+    for owner in memory.gone(&settings.watch.targets(kinds)) {
         let now = clock::wall_ms();
         let kind_id = checkpoint::kind_of(&owner);
         if kinds.iter().any(|kind| kind.id() == kind_id) {
-            records.push(checkpoint::forget(&checkpoints, cluster, &owner, writer_epoch, now));
             continue;
         }
         let Some(kind) = kinds::not_meant(settings, &owner, left_out) else { continue };
@@ -462,6 +484,16 @@ impl AckSink for Answer {
 
     fn is_current(&self, _: u64) -> bool {
         true
+    }
+}
+
+/// The same for kinds that appear while the process runs; the error says why it could not be written.
+pub(super) async fn write_before(shared: &Shared, slot: &ProducerSlot, records: Vec<OutRecord>) -> Result<(), String> {
+    match tokio::time::timeout(CHECKPOINTS, write(shared, slot, records)).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(Trial::Later(why))) => Err(why),
+        Ok(Err(Trial::Never(error))) => Err(error.to_string()),
+        Err(_) => Err(format!("no checkpoint was written within {} s", CHECKPOINTS.as_secs())),
     }
 }
 

@@ -14,14 +14,14 @@ use crate::actors::checkpoints::Checkpoints;
 use crate::actors::following::{Cohort, Follow, Following};
 use crate::actors::gone::{Going, LetGo};
 use crate::actors::overlay::Overlay;
-use crate::actors::publisher::Publisher;
+use crate::actors::publisher::{ProducerSlot, Publisher};
 use crate::actors::pump;
 use crate::actors::restore::Siblings;
 use crate::actors::rt::{self, Arbiters, ChildSpec, Place, SupervisorHandle};
 use crate::actors::shared_state::{self, SharedState};
 use crate::actors::stream_processor::{Positions, StreamProcessor};
 use crate::actors::watcher::{self, Watcher};
-use crate::domain::checkpoint::{self, Checkpoint, Memory, writer_marker};
+use crate::domain::checkpoint::{Checkpoint, Memory, writer_marker};
 use crate::domain::envelope::Writer;
 use crate::domain::kind::Kind;
 use crate::domain::lane::{Lane, Limits};
@@ -30,7 +30,7 @@ use crate::domain::redact::{Policy, Redactor};
 use crate::domain::restart::Backoff;
 use crate::domain::rv::Rv;
 use crate::domain::target::Target;
-use crate::domain::topic::{self, TopicSpec};
+use crate::domain::topic::TopicSpec;
 use crate::domain::watch::{Config, Point, Rebase};
 use crate::kubernetes::driver::{self, Deadlines};
 use crate::log::Start;
@@ -63,6 +63,8 @@ pub(super) struct Watchers {
     pub cluster: String,
     pub writer_epoch: u64,
     pub memory: Memory,
+    /// For what has to stand in the log before a watcher writes.
+    pub producer: Arc<ProducerSlot>,
     pub base: Base,
     /// Once the tree is there.
     pub supervisor: OnceLock<SupervisorHandle>,
@@ -141,6 +143,7 @@ impl Watchers {
             cluster: settings.cluster.name.clone().unwrap_or_default(),
             writer_epoch: up.writer_epoch,
             memory: up.memory.clone(),
+            producer: up.producer.clone(),
             base,
             supervisor: OnceLock::new(),
             places: (arbiters.place("watch-0"), arbiters.place("watch-1")),
@@ -342,6 +345,13 @@ impl Watchers {
             topics.extend(specs.iter().cloned());
         }
         self.shared.topics.add(&specs);
+        let is_new = |kind: &Kind| !lock(&self.lent).values().any(|lent| lent.target.kind == *kind);
+        let new: Vec<Kind> = started.iter().map(|(kind, _)| kind).filter(|kind| is_new(kind)).cloned().collect();
+        let first = bringup::before_writing(&self.settings, &self.policy, &self.memory, &new, self.writer_epoch);
+        if let Err(why) = bringup::write_before(&self.shared, &self.producer, first).await {
+            failed.extend(started.into_iter().map(|(kind, _)| (kind, why.clone())));
+            return failed;
+        }
         let mut wired = Vec::new();
         for (kind, spec) in started {
             let topic: Arc<str> = spec.name.as_str().into();
@@ -355,13 +365,8 @@ impl Watchers {
             let watchers = self.wire_kind(&kind, &cohort.subscribe(), self.frame_budgets.1);
             let now = clock::wall_ms();
             let markers = (0..spec.partitions).map(|p| writer_marker(&topic, p, self.writer_epoch, now));
-            // Who watched it in another scope would go on from where it was, should that scope come back.
-            let gone = self.memory.gone(&self.settings.watch.targets_of(&kind)).into_iter();
-            let gone = gone.filter(|owner| checkpoint::kind_of(owner) == kind.id());
-            let at = self.named(topic::CHECKPOINTS);
-            let forgotten = gone.map(|owner| checkpoint::forget(&at, &self.cluster, &owner, self.writer_epoch, now));
             if let Some(first) = watchers.first() {
-                first.row.lane.push(markers.chain(forgotten).collect::<Vec<OutRecord>>(), None);
+                first.row.lane.push(markers.collect::<Vec<OutRecord>>(), None);
             }
             self.base.following.add(cohort);
             wired.extend(watchers);

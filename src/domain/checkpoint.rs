@@ -39,6 +39,9 @@ pub struct Checkpoint {
     pub positions: BTreeMap<String, BTreeMap<i32, i64>>,
 }
 
+/// Stands for a hash where the log holds both what was written under the one and under the other; equal to none.
+const UNSETTLED: &str = "unsettled";
+
 impl Checkpoint {
     /// The same without a version to go on from, if it has one: its owner is configured no more, and may come back.
     pub fn without_version(&self) -> Option<Self> {
@@ -215,6 +218,21 @@ impl Memory {
         }
     }
 
+    /// What is to stand in the place of a checkpoint before anything is written in another scope or by another redaction:
+    /// from then on the log agrees with neither the one nor the other, and who is killed meanwhile leaves it so, whatever the
+    /// settings of the next are. The version stays: a gap begins there.
+    pub fn unsettled(&self, owner: &str, scope_hash: &str, policy_hash: &str) -> Option<Checkpoint> {
+        let checkpoint = self.checkpoints.get(owner)?;
+        let mark = |then: &String, now: &str| match then.is_empty() || then == now {
+            true => then.clone(),
+            false => UNSETTLED.to_owned(),
+        };
+        let scope_hash = mark(&checkpoint.scope_hash, scope_hash);
+        let policy_hash = mark(&checkpoint.policy_hash, policy_hash);
+        let unsettled = Checkpoint { scope_hash, policy_hash, ..checkpoint.clone() };
+        (unsettled != *checkpoint).then_some(unsettled)
+    }
+
     /// Whether these checkpoints are this cluster's.
     pub fn check(&self, name: &str, uid: &str) -> Result<(), Mismatch> {
         for checkpoint in self.checkpoints.values() {
@@ -363,6 +381,18 @@ mod tests {
             let memory = read_back(vec![checkpoint.record(&"t".into(), 1, 0)]);
             assert_eq!(memory.rebase("pods", "s", "p"), expected);
             assert_eq!(memory.rebase("services", "s", "p"), None, "nothing to go on from");
+            // Who is killed before all is written anew leaves a log that is neither as it was nor as it was to be.
+            let Some(left) = memory.unsettled("pods", "s", "p") else {
+                assert_eq!(expected, None);
+                continue;
+            };
+            assert_eq!((left.rv.as_deref(), expected.is_some()), (Some("5"), true));
+            let (then, now) = ((checkpoint.scope_hash, checkpoint.policy_hash), ("s".to_owned(), "p".to_owned()));
+            let memory = read_back(vec![left.record(&"t".into(), 1, 0)]);
+            for (scope, policy) in [then, now] {
+                assert_eq!(memory.rebase("pods", &scope, &policy), expected, "taken back or not");
+                assert_eq!(memory.unsettled("pods", &scope, &policy), None);
+            }
         }
     }
 }

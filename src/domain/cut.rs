@@ -39,7 +39,8 @@ pub enum Rule {
     Scalar,
     /// A text that people read: kept without what looks like a credential.
     Text,
-    /// A string, unless it holds a JSON document (an object or an array): that may be a copy of what is hidden elsewhere.
+    /// A string, unless it may hold a document: a JSON object or array, more than a line, or more than people remark. That
+    /// may be a copy of what is hidden elsewhere, in YAML, packed or encoded.
     NoDocument,
     /// What people write in an unknown document: a string as [`Rule::Text`], anything else as [`Rule::Deep`].
     AnyText,

@@ -27,8 +27,8 @@ const REASONS: &[&str] = &[
     "Unauthorized",
     "UnsupportedMediaType",
 ];
-/// Where the quotation of an object begins: as JSON or a Go struct, as a Go map, as the context of a decoder.
-const QUOTES: &[&str] = &["{", "map[", "...|"];
+/// Where the quotation of an object begins: as JSON or a Go struct, as a Go map, as the context of a decoder, as what a validation found.
+const QUOTES: &[&str] = &["{", "map[", "...|", "Invalid value:"];
 /// Longest sentence, in characters.
 const LONGEST: usize = 300;
 
@@ -72,6 +72,7 @@ mod tests {
         for (text, shown) in [
             (r#"unable to decode {"data":{"password":"c4n4ry"}}"#, "unable to decode …"),
             (r#"cannot convert v1.Foo{Spec:"c4n4ry"}"#, "cannot convert v1.Foo…"),
+            ("spec.pin: Invalid value: \"c4n4ry\": too short", "spec.pin: …"),
             ("refused: map[password:c4n4ry]", "refused: …"),
             ("found in #10 byte of ...|c4n4ry|..., bigger context", "found in #10 byte of …"),
             ("login with password=c4n4ry failed", "login with password=[redacted] failed"),

@@ -3,6 +3,8 @@
 use super::checker::{Record, fold};
 use super::kit::{Parts, Process, Trial, Where::*, eventually, http_get};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::net::TcpStream;
 use std::path::PathBuf;
 
 pub const TRIALS: &[Trial] = &[
@@ -10,6 +12,7 @@ pub const TRIALS: &[Trial] = &[
     ("a_damaged_saved_fold_is_left_aside_and_the_log_read_whole", Both, damaged),
     ("a_namespace_and_a_kind_that_are_captured_no_more_are_deleted_from_the_log_once", Both, leaving),
     ("what_another_redaction_hides_is_not_written_again_whatever_else_the_settings_change", Both, hidden_since),
+    ("settings_that_are_taken_back_after_a_kill_leave_nothing_behind_of_what_they_did", Both, taken_back),
     ("when_the_redaction_changes_everything_is_written_anew_as_a_read_without_the_old_version", Both, other_policy),
 ];
 
@@ -226,6 +229,51 @@ fn hidden_since(parts: &Parts) {
         assert!(held.is_empty(), "{prefix}: written again: {held:?}");
         parts.api("DELETE", &path("stays"), &Value::Null);
     }
+}
+
+fn taken_back(parts: &Parts) {
+    const VALUE: &str = "canary-of-settings-taken-back";
+    const OBJECTS: usize = 300;
+    parts.namespace("taken");
+    for n in 0..OBJECTS {
+        let labels = json!({"half": (n % 2).to_string()});
+        let body = json!({"metadata": {"name": format!("m-{n}"), "labels": labels}, "data": {"n": VALUE}});
+        parts.api("POST", &map("taken"), &body);
+    }
+    let (here, topic) = ("watch.namespaces.taken=true", "taken.k8s-configmaps");
+    let mut process = parts.process("taken", &[here]);
+    process.await_ready();
+    eventually("a checkpoint", || {
+        let checkpoints = parts.dump("taken.agent-events-checkpoints");
+        checkpoints.iter().any(|r| r.key.ends_with("/configmaps@taken")).then_some(())
+    });
+    assert_eq!(process.terminate(), Some(0));
+    // A mistake, that is killed while everything is written anew.
+    let shown = "redaction.configmaps.full_namespaces.taken=true";
+    let half = "watch.configmaps.label_selector=\"half=1\"";
+    let mut process = parts.process("taken", &[here, shown, half, "watch.page_size=1"]);
+    eventually("it listens", || TcpStream::connect(process.ops).ok());
+    eventually("it writes", || {
+        let (_, metrics) = http_get(process.ops, "/metrics");
+        let written = String::from_utf8_lossy(&metrics).into_owned();
+        let is_ours = |line: &&str| {
+            line.starts_with("agent_events_changes") && line.contains("configmaps") && line.contains("published")
+        };
+        written.lines().any(|line| is_ours(&line) && !line.ends_with(" 0")).then_some(())
+    });
+    process.kill9();
+    let mut process = parts.process("taken", &[here]);
+    process.await_ready();
+    agree(parts, "taken", topic);
+    let (status, body) = http_get(process.api, "/api/v1/objects?kind=configmaps&namespace=taken&limit=1000");
+    let body = String::from_utf8_lossy(&body).into_owned();
+    assert!(status == 200 && body.contains("m-1\"") && !body.contains(VALUE), "what was shown by mistake is served");
+    assert_eq!(process.terminate(), Some(0));
+    let records = parts.dump(topic);
+    let last: BTreeMap<&str, &Record> = records.iter().map(|r| (r.key.as_str(), r)).collect();
+    let holds = |record: &&&Record| record.value.as_ref().is_some_and(|value| value.to_string().contains(VALUE));
+    let held: Vec<_> = last.values().filter(holds).map(|r| &r.key).collect();
+    assert!(held.is_empty(), "it stands last in the log: {held:?}");
 }
 
 fn other_policy(parts: &Parts) {

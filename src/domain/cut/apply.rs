@@ -13,6 +13,8 @@ use std::fmt;
 
 /// As deep as serde_json itself goes.
 const DEPTH_MAX: usize = 100;
+/// Longest annotation, in bytes, that is taken for something else than a document.
+const LONGEST_REMARK: usize = 256;
 
 /// Applies a rule to the next value of a deserializer.
 pub struct Cut<'c, 'k> {
@@ -269,9 +271,13 @@ impl Cut<'_, '_> {
     }
 }
 
-/// Whether a JSON string holds a JSON object or array, quoted any number of times, whole or not.
+/// Whether a JSON string may hold a document: a JSON object or array, quoted any number of times, whole or not; more than one
+/// line; or more than a remark is long, for it may be packed or encoded.
 fn is_document(raw: &str) -> bool {
     let Ok(CowStr(text)) = serde_json::from_str::<CowStr<'_>>(raw) else { return false };
+    if text.len() > LONGEST_REMARK || text.contains('\n') {
+        return true;
+    }
     text.trim_start_matches(|c: char| c.is_whitespace() || matches!(c, '"' | '\\' | '\u{FEFF}')).starts_with(['{', '['])
 }
 

@@ -4,7 +4,7 @@ use crate::domain::cut::{Field, Rule, deep_rule, flex_volume};
 use crate::domain::kind::Kind;
 
 /// Rises with every change of the rules below, so that what was written under older ones is written anew.
-pub(super) const VERSION: u32 = 5;
+pub(super) const VERSION: u32 = 6;
 
 /// The members of one level.
 pub(super) type Members = fn(&str) -> Rule;
