@@ -48,6 +48,7 @@ pub const REASONS: &[(&str, &str)] = &[
     ("audit", "the log was compared with the API server, and differed"),
     ("selector", "the settings select other objects than before, and everything was written anew"),
     ("rebase", "the redaction changed, and everything was written anew"),
+    ("unsettled", "whoever watched the kind died while deletes of it waited, and a list found out anew"),
     ("kind_gone", "the kind is not served any more, and what became of it at last was not seen"),
 ];
 

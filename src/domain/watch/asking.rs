@@ -1,7 +1,7 @@
 //! Questions that are no list and no watch: whether the server knows a version, and whether we may do what it refused.
 
 use super::line::Status;
-use super::sweep::Sweep;
+use super::sweep::{Owed, Sweep};
 use super::{Capture, Commit, Env, Lent, RETRY_AFTER_MAX, Response, State, Step, Then, Verb, WatchCore};
 use crate::domain::rv::Rv;
 use serde::Deserialize;
@@ -122,7 +122,8 @@ impl WatchCore {
         self.failed(why, None, Then::Probe, env);
     }
 
-    pub(super) fn reviewed(&mut self, env: Env) -> Step {
+    pub(super) fn reviewed(&mut self, lent: Lent<'_>) -> Step {
+        let env = lent.env;
         let State::Reviewing(reviewing) = std::mem::replace(&mut self.state, State::Start) else { return Step::Idle };
         let response = reviewing.response;
         let allowed = match response.status {
@@ -142,16 +143,14 @@ impl WatchCore {
             }
             (About::MassDeletion(sweep, reason), None) if !matches!(response.status, Some(400..=428 | 430..=499)) => {
                 // What the lists say stands. Only the answer is missing, and more lists would not give it.
-                let why = "whether we may still list everything could not be found out".to_owned();
-                self.trouble = Some(why.clone());
                 let retry_after = response.retry_after.unwrap_or_default().min(RETRY_AFTER_MAX);
-                let delay = self.asks.next(env.chance).max(retry_after);
-                self.wait(delay, Then::Ask(sweep, reason), false, why, env);
+                let ask_at = env.now + self.asks.next(env.chance).max(retry_after);
+                return self.defer(Owed { sweep, cause: reason, ask_at }, lent);
             }
             // Two lists agree, and where nobody may ask for rights nothing speaks against them.
             (About::MassDeletion(sweep, _), _) => {
                 self.asks.reset();
-                self.state = State::Sweeping(*sweep);
+                return self.pay(sweep, lent);
             }
         }
         Step::Again

@@ -47,6 +47,11 @@ impl Budget {
     const BURST: f64 = 2.0;
     const EVERY: Duration = Duration::from_secs(30);
 
+    /// How long a list would have to wait for its turn now.
+    pub(super) fn turn(&self, now: Duration) -> Duration {
+        self.clone().reserve(now)
+    }
+
     /// Takes one list, and says how long it must wait for its turn.
     pub(super) fn reserve(&mut self, now: Duration) -> Duration {
         let passed = now.saturating_sub(self.at).as_secs_f64();

@@ -81,6 +81,8 @@ impl WatchCore {
         env: Env,
     ) {
         self.notices.push(Notice::Relist(reason));
+        // What was owed this list finds out anew.
+        self.owed = None;
         let (doubt, cause) = match doubt {
             Some((doubt, cause)) => (Some(doubt), cause),
             None => (None, reason),
@@ -120,7 +122,9 @@ impl WatchCore {
         if l.inconsistent && !l.declared_inconsistent && Some(&l.newest) > l.rv.as_ref() {
             // What happened between the two is seen as versions that these pages already hold later ones of.
             l.declared_inconsistent = true;
-            let (from, to) = (l.rv.clone(), Some(l.newest.clone()));
+            // Without a position the versions that they replace may be older than the first page, and nobody has seen them.
+            let from = l.rv.clone().filter(|_| !lent.capture.position.is_empty());
+            let to = Some(l.newest.clone());
             let records = self.gap_between("page_inconsistent", from, to, false, lent.capture.history_epoch, lent);
             return Step::Commit(Commit { records, ..Commit::default() });
         }
@@ -283,7 +287,7 @@ impl WatchCore {
             let from = Some(from.clone()).filter(|from| !from.is_empty());
             commit.records = self.gap_between("history_rewound", from, rv.clone(), is_stream, epoch, lent);
             // That list may have to begin again: the history it opened is the one then, and needs no other.
-            self.opened_at.clone_from(&rv);
+            commit.opened_at.clone_from(&rv);
             self.suspects.retain(|_, suspect| *suspect != Suspect::Future);
         } else if is_confirm {
             // The first one has declared what led to it.
@@ -293,10 +297,10 @@ impl WatchCore {
         } else if position.is_empty() {
             if capture.no_checkpoint {
                 commit.records = self.gap("no_checkpoint", rv.clone(), capture.index.is_empty(), lent);
-            } else if let Some(from) = self.opened_at.take_if(|from| rv.as_ref().is_some_and(|rv| rv > from)) {
-                self.opened_at.clone_from(&rv);
+            } else if let Some(from) = capture.opened_at.as_ref().filter(|from| rv.as_ref() > Some(from)) {
+                commit.opened_at.clone_from(&rv);
                 let epoch = capture.history_epoch;
-                commit.records = self.gap_between(cause, Some(from), rv.clone(), is_stream, epoch, lent);
+                commit.records = self.gap_between(cause, Some(from.clone()), rv.clone(), is_stream, epoch, lent);
             }
         } else if cause == "poll" {
             if !std::mem::replace(&mut self.list_only, true) {

@@ -6,7 +6,7 @@
 //!
 //! | state | leaves by | to |
 //! |---|---|---|
-//! | Start | scope or redaction changed, or no position is known | List |
+//! | Start | scope or redaction changed, no position is known, or an earlier life of the actor owed deletes | List |
 //! | | the position is from a checkpoint | Probe |
 //! | | the position is from an earlier life of the actor | Watch |
 //! | Probe | 200: the server knows the version | Watch |
@@ -21,7 +21,7 @@
 //! | | its version is older than the position | List the newest: still older? then a new history epoch |
 //! | | an audit proved that the log holds what the server's history never had | a new history epoch |
 //! | | more than half of the kind is missing | List once more, within the budget, then Review: only if both agree, Sweep |
-//! | Review of that | no answer | asked again after 30 s to 5 minutes; the lists stand |
+//! | Review of that | no answer | Watch, with the deletes owed and the durable position held; asked again after 30 s to 5 minutes |
 //! | | last page digested | Sweep |
 //! | Sweep (deletes nobody reported) | done; the version of the first page is the position | Watch |
 //! | Watch | end of stream | Watch (at once after a healthy stream, else after backoff) |
@@ -72,7 +72,7 @@ use line::Status;
 use listing::Listing;
 use std::collections::HashMap;
 use std::time::Duration;
-use sweep::{Doubt, Sweep};
+use sweep::{Doubt, Owed, Sweep};
 use watching::{Poison, Watching};
 
 enum State {
@@ -100,8 +100,6 @@ enum Then {
     Probe,
     /// The second list after a suspected mass deletion.
     Confirm(Doubt, &'static str),
-    /// Two lists agree, and whether we may still list everything is not known.
-    Ask(Box<Sweep>, &'static str),
     /// A watch of metadata: what stands behind the position cannot be read otherwise.
     Peek,
 }
@@ -158,8 +156,8 @@ pub struct WatchCore {
     rewind_evidence: u8,
     /// The position before it last moved: where it turns out to be one that the server never had, the last to believe.
     moved_from: Rv,
-    /// A new history was opened by a list of that version, and no list of it is complete.
-    opened_at: Option<Rv>,
+    /// Deletes that wait for an answer.
+    owed: Option<Owed>,
     /// The position whose server was asked whether versions really go back.
     probed_at: Option<Rv>,
     poison: Option<Poison>,
@@ -185,6 +183,9 @@ const ERROR_BODY: usize = 64 << 10;
 const HEALTHY: Duration = Duration::from_secs(60);
 /// Longest Retry-After that is believed: a broken proxy must not silence a kind for a day.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(600);
+/// What is wrong while deletes are owed.
+const UNANSWERED: &str =
+    "most of the kind is gone, and whether we may still list all of it could not be found out: its deletes wait";
 /// How many objects of other kinds are remembered.
 const STRANGERS: usize = 16;
 /// How long a lane may have no room before the connection is given up: acks that stall for less are ordinary.
@@ -212,7 +213,7 @@ impl WatchCore {
             again_at: None,
             rewind_evidence: 0,
             moved_from: Rv::default(),
-            opened_at: None,
+            owed: None,
             probed_at: None,
             poison: None,
             strangers: Vec::new(),
@@ -252,7 +253,8 @@ impl WatchCore {
             State::Waiting { until, .. } => Some(*until),
             State::Watching(w) => {
                 let impatient = w.pressed_since.map(|since| since + PATIENCE);
-                impatient.into_iter().chain(self.again_at.map(|(at, _)| at)).min()
+                let ask_at = self.owed.as_ref().map(|owed| owed.ask_at);
+                impatient.into_iter().chain(self.again_at.map(|(at, _)| at)).chain(ask_at).min()
             }
             _ => None,
         }
@@ -300,7 +302,16 @@ impl WatchCore {
             _ => false,
         };
         if is_free && let Some(reason) = self.resync.take() {
-            self.relist(reason, env);
+            match self.lists.turn(env.now) {
+                Duration::ZERO => self.relist(reason, env),
+                // The watch goes on until then.
+                turn => {
+                    let next = (env.now + turn, reason);
+                    self.again_at = Some(self.again_at.filter(|(at, _)| *at <= next.0).unwrap_or(next));
+                }
+            }
+        } else if is_free && let Some(owed) = self.owed.take_if(|owed| owed.ask_at <= env.now) {
+            self.review("list", About::MassDeletion(owed.sweep, owed.cause));
         }
         match &self.state {
             State::Start => self.start(capture, env),
@@ -316,7 +327,6 @@ impl WatchCore {
                     Then::Probe => self.probe(capture),
                     Then::Peek => self.peek(capture, env),
                     Then::Confirm(doubt, cause) => self.list("confirm", Some((doubt, cause)), capture, env),
-                    Then::Ask(sweep, cause) => self.review("list", About::MassDeletion(sweep, cause)),
                 }
             }
             _ => {}
@@ -326,6 +336,8 @@ impl WatchCore {
     fn start(&mut self, capture: &Capture, env: Env) {
         match &capture.rebase {
             Some(rebase) => self.list(rebase.reason, None, capture, env),
+            // What was owed died with the one who knew it.
+            None if capture.deferred => self.list("unsettled", None, capture, env),
             None if capture.position.is_empty() => self.list("first", None, capture, env),
             None if capture.from_checkpoint => self.probe(capture),
             None => self.watch(capture, env),
@@ -381,14 +393,11 @@ impl WatchCore {
                     self.next_line(lent)
                 }
                 State::Probing(p) if p.ended => self.probed(lent),
-                State::Reviewing(r) if r.ended => self.reviewed(env),
+                State::Reviewing(r) if r.ended => self.reviewed(lent),
                 _ => return None,
             };
             match step {
                 Step::Commit(commit) => {
-                    if commit.position.is_some() {
-                        self.opened_at = None;
-                    }
                     if commit.position.as_ref().is_some_and(|to| *to > capture.position) {
                         self.moved_from = capture.position.clone();
                         self.strangers.clear();
@@ -489,7 +498,7 @@ impl WatchCore {
 
     /// What went wrong last, until the API server answers well again: an outage, for people.
     pub fn trouble(&self) -> Option<&str> {
-        self.trouble.as_deref()
+        self.trouble.as_deref().or(self.owed.as_ref().map(|_| UNANSWERED))
     }
 
     fn failed(&mut self, reason: String, retry_after: Option<Duration>, then: Then, env: Env) {

@@ -36,7 +36,39 @@ pub(super) struct Sweep {
     stream: Option<Box<Watching>>,
 }
 
+/// Deletes that two lists agree on, and that nobody vouches for yet. Meanwhile the kind is watched.
+pub(super) struct Owed {
+    pub(super) sweep: Box<Sweep>,
+    /// Why the first list was made.
+    pub(super) cause: &'static str,
+    /// When it is asked again whether we may list everything.
+    pub(super) ask_at: Duration,
+}
+
 impl WatchCore {
+    /// Nobody says whether most of the kind may really be gone: its deletes wait, and it is watched from where the lists lead.
+    pub(super) fn defer(&mut self, owed: Owed, lent: Lent<'_>) -> Step {
+        let position = owed.sweep.position.clone().max(lent.capture.position.clone());
+        self.owed = Some(owed);
+        let reason = "the deletes of most of it wait; it is watched".into();
+        self.state = State::Waiting { until: lent.env.now, then: Then::Watch, parked: false, reason };
+        Step::Commit(Commit { position: Some(position), defers: Some(true), ..Commit::default() })
+    }
+
+    /// The deletes may be written: of those who were not heard of since.
+    pub(super) fn pay(&mut self, mut sweep: Box<Sweep>, lent: Lent<'_>) -> Step {
+        let capture = lent.capture;
+        if capture.deferred {
+            let missing = capture.index.missing_as_of(&sweep.list.rv, capture.history_epoch);
+            let missing: HashSet<Arc<str>> = missing.into_iter().collect();
+            let gone: Vec<Arc<str>> = sweep.gone.filter(|uid| missing.contains(uid)).collect();
+            sweep.gone = gone.into_iter();
+            sweep.position = sweep.position.max(capture.position.clone());
+        }
+        self.state = State::Sweeping(*sweep);
+        Step::Again
+    }
+
     pub(super) fn list_done(&mut self, mut l: Listing, stream: Option<Box<Watching>>, lent: Lent<'_>) -> Step {
         let capture = lent.capture;
         self.by_pages = false;
@@ -105,8 +137,12 @@ impl WatchCore {
         }
         let mut commit = Commit { position: Some(sweep.position.clone()), ..Commit::default() };
         let list = sweep.list.clone();
-        if capture.rebase.is_some() {
-            commit.rebase = Rebasing::Done;
+        // What a list could not show is neither written anew nor known to be gone: a later one is to end that.
+        if !sweep.partial {
+            if capture.rebase.is_some() {
+                commit.rebase = Rebasing::Done;
+            }
+            commit.defers = capture.deferred.then_some(false);
         }
         if std::mem::take(&mut sweep.covers_suspects) {
             // Whom the list did not show and nobody knew to live: only the log thinks that it does.

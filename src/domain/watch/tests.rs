@@ -59,6 +59,8 @@ struct Kit {
     log: Vec<OutRecord>,
     notices: Vec<Notice>,
     gaps: Vec<String>,
+    /// What a checkpoint would say, were everything acked at once.
+    durable: Point,
     /// The request that is open.
     request: Option<Request>,
     headed: bool,
@@ -80,6 +82,7 @@ impl Kit {
             log: Vec::new(),
             notices: Vec::new(),
             gaps: Vec::new(),
+            durable: Point::default(),
             request: None,
             headed: false,
         };
@@ -112,6 +115,9 @@ impl Kit {
                 self.overlay.0.insert((o.uid.clone(), o.rv.clone()), o.json.clone());
             }
             self.log.append(&mut commit.records);
+            if let Some(point) = commit.point(&self.capture) {
+                self.durable = point;
+            }
             self.capture.apply(commit);
         }
         self.take_actions();
@@ -218,6 +224,17 @@ impl Kit {
 
     fn position(&self) -> &str {
         self.capture.position.as_str()
+    }
+
+    fn durable(&self) -> &str {
+        self.durable.rv.as_str()
+    }
+
+    /// The actor died; its successor begins.
+    fn succeed(&mut self) {
+        let redactor = Redactor::new(self.core.kind().clone(), Arc::new(Policy::default()));
+        self.core = WatchCore::new(self.core.config.clone(), redactor, None);
+        self.tick();
     }
 
     fn phase(&self) -> String {

@@ -214,6 +214,11 @@ pub struct Capture {
     pub rebase: Option<Rebase>,
     /// The kind is not served any more, and a gap says that its end was not seen.
     pub end_declared: bool,
+    /// Deletes are owed: lists agree that most of the kind is gone, and whether we may still list all of it could not be found
+    /// out. What is durable stays at the position before them, from which a successor finds out anew.
+    pub deferred: bool,
+    /// A new history was opened by a list of that version, and no list of it is complete.
+    pub opened_at: Option<Rv>,
 }
 
 /// What one report amounts to.
@@ -230,6 +235,9 @@ pub struct Commit {
     pub(super) notes: Vec<Note>,
     pub(super) begin_pass: bool,
     pub(super) rebase: Rebasing,
+    /// Deletes are owed from now on, or no more.
+    pub(super) defers: Option<bool>,
+    pub(super) opened_at: Option<Rv>,
     pub(super) probed: bool,
 }
 
@@ -248,11 +256,20 @@ impl Commit {
     pub fn point(&self, capture: &Capture) -> Option<Point> {
         match (self.history_epoch, &self.position) {
             (Some(history_epoch), rv) => Some(Point { history_epoch, rv: rv.clone().unwrap_or_default() }),
-            (None, Some(rv)) if *rv > capture.position || self.rebase == Rebasing::Done => {
+            (None, Some(rv)) if !self.leaves_open(capture) && (*rv > capture.position || self.closes(capture)) => {
                 Some(Point { history_epoch: capture.history_epoch, rv: rv.clone() })
             }
             _ => None,
         }
+    }
+
+    /// Whether something is still to be written that whoever went on from its position would never write.
+    fn leaves_open(&self, capture: &Capture) -> bool {
+        self.defers.unwrap_or(capture.deferred) || capture.rebase.is_some() && self.rebase != Rebasing::Done
+    }
+
+    fn closes(&self, capture: &Capture) -> bool {
+        self.rebase == Rebasing::Done || capture.deferred
     }
 }
 
@@ -263,6 +280,9 @@ impl Capture {
             self.history_epoch = history_epoch;
             self.position = Rv::default();
             self.index.rewound();
+        }
+        if commit.opened_at.is_some() {
+            self.opened_at = commit.opened_at;
         }
         if commit.rebase == Rebasing::Begins {
             self.index.begin_rebase();
@@ -280,8 +300,10 @@ impl Capture {
         if commit.probed {
             self.from_checkpoint = false;
         }
+        self.deferred = commit.defers.unwrap_or(self.deferred);
         if let Some(position) = commit.position {
             self.synced = true;
+            self.opened_at = None;
             self.no_checkpoint = false;
             self.end_declared = false;
             if position > self.position {

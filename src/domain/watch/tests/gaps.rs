@@ -109,9 +109,27 @@ fn after_a_change_of_scope_or_redaction_everything_is_written_anew() {
 fn rebased(reason: &'static str) -> Kit {
     let mut kit = Kit::watching();
     kit.capture.rebase = Some(Rebase { reason });
-    kit.core = WatchCore::new(config(), Redactor::new(kind("services"), Arc::new(Policy::default())), None);
-    kit.tick();
+    kit.succeed();
     kit
+}
+
+#[test]
+fn a_list_that_shows_not_everything_leaves_the_log_unsettled_until_one_does() {
+    let mut kit = rebased("rebase");
+    kit.capture.index.distrust();
+    kit.list("30", &[item("a", "u1", 5), "7".into()], "");
+    kit.answer(500, "");
+    assert_eq!(kit.written(), ["r u1@5 relist (30)"]);
+    kit.wait();
+    kit.stream(&(event("ADDED", "c", "u3", 31) + &bookmark(32)));
+    assert_eq!((kit.written(), kit.position(), kit.durable()), (vec!["c u3@31".to_owned()], "32", "10"));
+    assert!(kit.capture.rebase.is_some() && !kit.capture.index.is_trusted(), "of b the bytes may be any");
+    assert!(kit.wait() >= Duration::from_secs(60));
+    kit.wait();
+    kit.list("40", &[item("a", "u1", 5), item("c", "u3", 31)], "");
+    assert_eq!(kit.written(), ["d u2@6 inferred (40)", "t u2@6"]);
+    assert!(kit.capture.rebase.is_none() && kit.capture.index.is_trusted());
+    assert_eq!(kit.durable(), "40");
 }
 
 #[test]
@@ -159,6 +177,33 @@ fn a_resync_lists_again_and_writes_the_suspects_anew() {
     expire(&mut kit);
     kit.list("30", &[item("a", "u1", 5), item("b", "u2", 6)], "");
     assert_eq!(kit.written(), NONE);
+}
+
+#[test]
+fn a_list_that_is_not_urgent_waits_for_its_turn_beside_the_watch() {
+    let mut kit = Kit::watching();
+    for version in [30, 40] {
+        expire(&mut kit);
+        kit.list(&version.to_string(), &[item("a", "u1", 5), item("b", "u2", 6)], "");
+        kit.wait();
+    }
+    kit.core.resync("audit", Vec::new());
+    kit.tick();
+    assert_eq!(kit.asked(), "watch 40");
+    kit.stream(&event("MODIFIED", "a", "u1", 41));
+    assert_eq!(kit.written(), ["u u1@41 before"]);
+    assert!(kit.wait() > Duration::from_secs(20));
+    kit.wait();
+    assert_eq!(kit.asked(), "list at least 41");
+}
+
+#[test]
+fn pages_of_a_first_list_that_are_newer_than_its_first_may_stand_for_any_older_version() {
+    let mut kit = Kit::new();
+    kit.list("30", &[item("a", "u1", 5)], "p2");
+    kit.answer(410, &status(410, "Expired").replace("\"metadata\":{}", "\"metadata\":{\"continue\":\"later\"}"));
+    kit.list("50", &[item("b", "u2", 40)], "");
+    assert_eq!((kit.gaps(), kit.position()), (vec!["page_inconsistent ..50".to_owned()], "30"));
 }
 
 #[test]

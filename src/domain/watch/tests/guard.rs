@@ -58,7 +58,11 @@ fn nothing_is_believed_to_be_gone_without_the_right_to_list_it() {
     kit.answer(500, "");
     assert_eq!((kit.written().len(), kit.core.phase().name), (0, "waiting"));
     kit.wait();
-    assert_eq!(kit.asked(), "review list", "the lists stand: only the answer is missing");
+    assert_eq!(
+        (kit.asked().as_str(), kit.durable()),
+        ("watch 200", "100"),
+        "the lists stand: only the answer is missing"
+    );
 
     let mut kit = thirty();
     kit.list("200", &pods(0..9), "");
@@ -148,7 +152,9 @@ fn while_nobody_says_whether_we_may_list_only_that_is_asked_ever_less_often() {
             1 => kit.input(Input::Broken("no answer within 30s".into())),
             _ => kit.answer(201, "{}"),
         }
-        assert!(kit.phase().starts_with("waiting: whether we may still list everything could not be found out"));
+        assert!(kit.core.trouble().is_some_and(|why| why.ends_with("its deletes wait")));
+        kit.wait();
+        assert_eq!((kit.asked().as_str(), kit.durable()), ("watch 200", "100"));
         waits.push(kit.wait().as_secs());
         assert_eq!(kit.asked(), "review list");
     }
@@ -158,10 +164,78 @@ fn while_nobody_says_whether_we_may_list_only_that_is_asked_ever_less_often() {
         (vec!["expired 100..200".to_owned()], 0, 30)
     );
     kit.review(true);
-    assert_eq!((kit.written().len(), kit.position()), (42, "200"));
-    assert_eq!(kit.gaps(), NONE);
+    assert_eq!((kit.written().len(), kit.position(), kit.durable()), (42, "200", "200"));
+    assert_eq!((kit.gaps(), kit.core.trouble()), (Vec::new(), None));
     kit.wait();
     assert_eq!(kit.asked(), "watch 200");
+}
+
+/// Two lists agree that 21 of 30 are gone, and nobody says whether we may list them; the kind is watched.
+fn deferred() -> Kit {
+    let mut kit = thirty();
+    kit.list("200", &pods(0..9), "");
+    kit.list("210", &pods(0..9), "");
+    kit.answer(503, "");
+    kit.wait();
+    assert_eq!(kit.gaps(), ["expired 100..200"]);
+    kit
+}
+
+#[test]
+fn while_deletes_wait_the_kind_is_watched_and_who_is_heard_of_is_owed_none() {
+    let mut kit = deferred();
+    kit.stream(
+        &(event("MODIFIED", "p00", "u0", 220)
+            + &event("MODIFIED", "p28", "u28", 221)
+            + &event("DELETED", "p27", "u27", 222)
+            + &event("ADDED", "p26", "v26", 223)
+            + &bookmark(230)),
+    );
+    let told = ["u u0@220 before", "u u28@221 before", "d u27@222", "t u27@222"];
+    let renamed = ["d u26@36 inferred (223)", "t u26@36", "c v26@223"];
+    let written = kit.written();
+    assert_eq!(written[..4], told);
+    assert_eq!(written.len(), told.len() + renamed.len(), "{written:?}");
+    assert_eq!((kit.position(), kit.durable()), ("230", "100"), "behind a kill everything is found out anew");
+    kit.wait();
+    kit.review(true);
+    let written = kit.written();
+    assert_eq!(written.len(), 18 * 2, "{written:?}");
+    assert!(written.iter().all(|w| w.ends_with("inferred (210)") || w.starts_with("t ")), "{written:?}");
+    assert_eq!((kit.position(), kit.durable(), kit.capture.index.len()), ("230", "230", 11));
+    kit.wait();
+    assert_eq!(kit.asked(), "watch 230");
+    kit.stream(&bookmark(240));
+    assert_eq!(kit.durable(), "240", "nothing is owed any more");
+}
+
+#[test]
+fn whoever_dies_while_deletes_wait_leaves_it_to_a_list() {
+    let mut kit = deferred();
+    kit.stream(&bookmark(230));
+    kit.succeed();
+    assert_eq!(kit.asked(), "list at least 230");
+    kit.list("240", &pods(0..9), "");
+    assert_eq!((kit.written().len(), kit.asked().as_str(), kit.durable()), (0, "list at least 240", "100"));
+    kit.list("241", &pods(0..9), "");
+    kit.review(true);
+    assert_eq!((kit.written().len(), kit.durable()), (42, "240"));
+    assert_eq!(kit.gaps(), ["unsettled 230..240"]);
+}
+
+#[test]
+fn a_history_that_expires_while_deletes_wait_is_listed_and_doubted_anew() {
+    let mut kit = deferred();
+    kit.stream(&error(410, "Expired"));
+    kit.wait();
+    kit.list("300", &pods(0..30), "");
+    assert_eq!(
+        (kit.written().len(), kit.durable(), kit.core.trouble()),
+        (0, "300", None),
+        "they were there all the time"
+    );
+    kit.wait();
+    assert_eq!(kit.asked(), "watch 300");
 }
 
 #[test]
