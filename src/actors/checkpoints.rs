@@ -3,6 +3,7 @@
 use crate::domain::ack::{AckSink, AckToken, Outcome};
 use crate::domain::checkpoint::Checkpoint;
 use crate::domain::record::OutRecord;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// One owner of a checkpoint and its source.
@@ -36,15 +37,17 @@ impl AckSink for Slot {
 
 /// All checkpoints of this process.
 pub struct Checkpoints {
+    /// As the log held them when this process began.
+    first: BTreeMap<String, Checkpoint>,
     topic: Arc<str>,
     writer_epoch: u64,
     slots: Mutex<Vec<Arc<Slot>>>,
 }
 
 impl Checkpoints {
-    /// For the checkpoint topic (with prefix), as the writer of that epoch.
-    pub fn new(topic: Arc<str>, writer_epoch: u64) -> Arc<Self> {
-        Arc::new(Self { topic, writer_epoch, slots: Mutex::new(Vec::new()) })
+    /// For the checkpoint topic (with prefix), as the writer of that epoch, where the log holds these.
+    pub fn new(topic: Arc<str>, writer_epoch: u64, first: BTreeMap<String, Checkpoint>) -> Arc<Self> {
+        Arc::new(Self { first, topic, writer_epoch, slots: Mutex::new(Vec::new()) })
     }
 
     /// Sets where an owner's checkpoints come from, in the place of what was set for it before.
@@ -55,11 +58,12 @@ impl Checkpoints {
         slots.push(Arc::new(slot));
     }
 
-    /// The newest checkpoint of an owner that the log acked in this life.
-    pub fn acked(&self, owner: &str) -> Option<Checkpoint> {
+    /// The newest checkpoint of an owner that is known to be in the log.
+    pub fn durable(&self, owner: &str) -> Option<Checkpoint> {
         let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         let acked = |slot: &Arc<Slot>| slot.written.lock().unwrap_or_else(PoisonError::into_inner).acked.clone();
-        slots.iter().filter_map(acked).find(|checkpoint| checkpoint.owner == owner)
+        let of_this_life = slots.iter().filter_map(acked).find(|checkpoint| checkpoint.owner == owner);
+        of_this_life.or_else(|| self.first.get(owner).cloned())
     }
 
     /// The records of what is due, with tokens that note when they are durable. At most one is under way per owner.

@@ -172,16 +172,15 @@ impl SharedState {
         }
     }
 
-    /// Forgets who died before what is durable of their watcher: no resume can bring them back.
+    /// Forgets who died before what is durable of their watcher: no resume can bring them back. Also while the log is read at
+    /// the start, by the checkpoint that is resumed from: else a day of deaths would be held until capture has buried them.
+    /// What a producer wrote again of such a one was repaired before that checkpoint.
     fn forget_dead(&self) {
-        if self.lent.saved.is_none() {
-            return;
-        }
         let watchers = self.lent.watchers.lock().unwrap_or_else(PoisonError::into_inner);
         let durable: Vec<_> = watchers
             .iter()
             .filter_map(|(target, _)| {
-                let checkpoint = self.lent.checkpoints.acked(&target.id())?;
+                let checkpoint = self.lent.checkpoints.durable(&target.id())?;
                 Some((target, checkpoint.history_epoch, Rv::new(checkpoint.rv.as_deref()?)))
             })
             .collect();

@@ -170,6 +170,9 @@ impl Watchers {
 
     fn wire_kind(&self, kind: &Kind, folded: &watch::Receiver<bool>, frame_budget: usize) -> Vec<Wired> {
         let targets = self.settings.watch.targets_of(kind);
+        if let Some(in_vain) = self.settings.watch.namespaces_in_vain(kind) {
+            tracing::warn!("{in_vain}");
+        }
         // In another scope it has other watchers: what those of before knew is not gone on with, should they come back.
         lock(&self.lent).retain(|id, lent| lent.target.kind != *kind || targets.iter().any(|t| t.id() == *id));
         let siblings = Arc::new(Siblings::new(targets.clone()));

@@ -63,7 +63,7 @@ pub(super) fn wire(
     let options = store_options(settings, &cluster, &up.kinds, prefix);
     let store = Store::new(StoreOptions { keep_dead: saved.is_some(), ..options });
     store.set_writer_epoch(up.writer_epoch);
-    let checkpoints = Checkpoints::new(named(topic::CHECKPOINTS), up.writer_epoch);
+    let checkpoints = Checkpoints::new(named(topic::CHECKPOINTS), up.writer_epoch, up.memory.checkpoints.clone());
     let backoff =
         Backoff { min: settings.supervision.backoff_min, max: settings.supervision.backoff_max, ..Backoff::default() };
     let intensity = Intensity::new(settings.supervision.max_restarts, settings.supervision.window);

@@ -88,7 +88,10 @@ async fn answer(api: &Api, request: Request<Body>) -> Answer {
         (Route::Objects(target), _) => objects(api, target, method, headers, &query, body).await,
         (Route::Review(review), &Method::POST) => {
             let body = read_body(body).await?;
-            review::answer(api, review, write::parse(headers, &body)?)
+            match api.faults.on_request("create", &format!("{review}.authorization.k8s.io")) {
+                (_, Some(status)) => Err(status),
+                _ => review::answer(api, review, write::parse(headers, &body)?),
+            }
         }
         (Route::Faults, _) => faults(api, method, body).await,
         (Route::Review(_), _) | (_, &(Method::POST | Method::PUT | Method::PATCH | Method::DELETE)) => {

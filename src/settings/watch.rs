@@ -214,6 +214,17 @@ impl WatchSettings {
         }
     }
 
+    /// What is wrong with tables that name namespaces for a kind which lives in none: all of it is watched.
+    pub fn namespaces_in_vain(&self, kind: &Kind) -> Option<String> {
+        let named = self.tables_of(kind).into_iter().flat_map(|table| &table.namespaces).next()?;
+        let id = kind.id();
+        (!kind.namespaced()).then(|| {
+            format!(
+                "{id} live in no namespace: watch.{id}.namespaces.{named} has no effect, and all of them are watched"
+            )
+        })
+    }
+
     /// What each of these kinds is watched by: kind by kind, namespace by namespace.
     pub fn targets(&self, kinds: &[Kind]) -> Vec<Target> {
         kinds.iter().flat_map(|kind| self.targets_of(kind)).collect()

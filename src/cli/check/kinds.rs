@@ -83,6 +83,12 @@ async fn served(cluster: &Cluster, settings: &Settings, report: &mut Report) -> 
             settings.watch.resolve(&Discovery::builtins(), most, &settings.topics.prefix)
         }
     };
+    for kind in resolved.kinds.iter().map(|served| &served.kind) {
+        if let Some(in_vain) = settings.watch.namespaces_in_vain(kind) {
+            let remedy = Some("take that setting out".to_owned());
+            report.add(format!("kind {}", kind.id()), State::Warning, in_vain, remedy);
+        }
+    }
     for missing in &resolved.missing {
         let remedy = match &missing.suggestion {
             Some(name) => format!("did you mean {name}?"),

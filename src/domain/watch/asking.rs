@@ -150,7 +150,7 @@ impl WatchCore {
             // Two lists agree, and where nobody may ask for rights nothing speaks against them.
             (About::MassDeletion(sweep, _), _) => {
                 self.asks.reset();
-                return self.pay(sweep, lent);
+                return self.pay(*sweep, lent);
             }
         }
         Step::Again

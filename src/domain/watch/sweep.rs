@@ -56,7 +56,7 @@ impl WatchCore {
     }
 
     /// The deletes may be written: of those who were not heard of since.
-    pub(super) fn pay(&mut self, mut sweep: Box<Sweep>, lent: Lent<'_>) -> Step {
+    pub(super) fn pay(&mut self, mut sweep: Sweep, lent: Lent<'_>) -> Step {
         let capture = lent.capture;
         if capture.deferred {
             let missing = capture.index.missing_as_of(&sweep.list.rv, capture.history_epoch);
@@ -65,7 +65,7 @@ impl WatchCore {
             sweep.gone = gone.into_iter();
             sweep.position = sweep.position.max(capture.position.clone());
         }
-        self.state = State::Sweeping(*sweep);
+        self.state = State::Sweeping(sweep);
         Step::Again
     }
 

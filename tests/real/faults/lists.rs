@@ -53,6 +53,8 @@ fn gzip() {
 fn page_gone() {
     let mut scene = pages(30);
     scene.fault("list", Fault::PageGone, Some(1));
+    // What changes now does so before the later pages are made.
+    scene.fault("list", Fault::Delay(Duration::from_millis(100)), None);
     scene.start();
     scene.spent();
     scene.some_changes();

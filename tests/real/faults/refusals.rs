@@ -15,6 +15,7 @@ pub const TRIALS: &[Trial] = &[
     ("a_list_that_is_empty_after_403_is_not_believed", rbac_shrink),
     ("a_small_kind_that_is_wrongly_empty_once_is_not_believed", empty_once),
     ("a_small_kind_that_is_twice_empty_is_not_believed_where_the_right_to_list_is_gone", empty_without_rights),
+    ("while_access_reviews_fail_a_kind_is_watched_and_its_deletes_wait_also_over_a_restart", reviews_fail),
     ("a_small_kind_that_is_really_empty_is_believed_by_the_second_list", really_empty),
     ("a_server_that_dies_and_comes_back_is_resumed_without_a_list", died_and_back),
     ("twenty_410_for_all_kinds_at_once_are_two_lists_at_a_time_and_end", relist_storm),
@@ -198,6 +199,28 @@ fn empty_without_rights() {
     scene.faults().lift(Fault::Denied);
     scene.seen("one-more");
     assert_eq!(deletes(&scene), 0, "nothing was deleted");
+    scene.settle();
+}
+
+fn reviews_fail() {
+    let silent = refuse(500, None);
+    let mut scene = five(|scene| {
+        scene.faults().inject(Rule::new(silent).of("selfsubjectaccessreviews.authorization.k8s.io"));
+        (0..5).for_each(|i| scene.delete(&format!("m-{i}")));
+    });
+    for life in ["one", "two"] {
+        scene.named("its deletes wait");
+        scene.create(life);
+        scene.seen(life);
+        scene.change("one-more");
+        scene.seen("one-more");
+        assert_eq!(deletes(&scene), 0, "nobody has said that they are gone");
+        if life == "one" {
+            scene.stop();
+            scene.start();
+        }
+    }
+    scene.faults().lift(silent);
     scene.settle();
 }
 
