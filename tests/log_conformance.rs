@@ -82,6 +82,7 @@ const EMBEDDED: &[(&str, Test)] = tests![
     embedded::what_was_written_is_there_after_opening_again,
     embedded::owner::a_second_process_is_told_who_owns_the_directory,
     embedded::owner::the_last_clone_gives_the_directory_free_and_ends_what_is_left,
+    embedded::owner::a_child_that_is_just_being_made_does_not_keep_the_directory,
     embedded::owner::a_directory_that_cannot_be_used_is_refused_with_a_remedy,
     embedded::damage::no_flipped_bit_goes_unnoticed,
     embedded::damage::a_journal_that_ends_too_early_is_refused_and_stays_as_it_is,

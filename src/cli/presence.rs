@@ -35,6 +35,13 @@ pub struct Presence {
     holder: Holder,
 }
 
+impl Drop for Presence {
+    /// Closing the file alone does not end it while a child that another thread is just making holds a copy of it.
+    fn drop(&mut self) {
+        drop(flock(&self.file, FlockOperation::Unlock));
+    }
+}
+
 impl Presence {
     /// Takes the directory, which is made if it is not there.
     ///

@@ -86,7 +86,7 @@ fn damaged(path: &Path, what: &str) -> String {
 }
 
 /// One process owns the directory. The lock goes with the file handle, whatever ends the process.
-fn lock(dir: &Path) -> Result<File, String> {
+fn lock(dir: &Path) -> Result<Lock, String> {
     let path = dir.join("lock");
     let options = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path);
     let mut file = options.map_err(|e| unusable(&path, &e))?;
@@ -102,7 +102,17 @@ fn lock(dir: &Path) -> Result<File, String> {
     }
     let written = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
     written.map_err(|e| unusable(&path, &e))?;
-    Ok(file)
+    Ok(Lock(file))
+}
+
+/// The ownership of a directory.
+struct Lock(File);
+
+impl Drop for Lock {
+    /// Closing the file alone does not end it while a child that another thread is just making holds a copy of it.
+    fn drop(&mut self) {
+        drop(rustix::fs::flock(&self.0, rustix::fs::FlockOperation::Unlock));
+    }
 }
 
 #[derive(Default)]
@@ -192,7 +202,7 @@ struct Journal {
     /// Why nothing can be written any more.
     broken: Option<String>,
     writer: Writer,
-    _lock: File,
+    _lock: Lock,
 }
 
 impl Record for Journal {

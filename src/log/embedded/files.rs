@@ -22,7 +22,16 @@ const UNFINISHED: &str = ".tmp";
 #[derive(Debug)]
 pub(super) struct Directory {
     pub path: PathBuf,
-    _lock: File,
+    lock: File,
+}
+
+impl Drop for Directory {
+    /// Gives the ownership back. Closing the file alone would not: a child that another thread is just making holds a copy
+    /// of it until it has begun its own program (flock(2): a lock belongs to the open file description).
+    fn drop(&mut self) {
+        // What cannot be unlocked goes with the last copy.
+        drop(self.lock.unlock());
+    }
 }
 
 /// The numbered files, in their order.
@@ -45,7 +54,7 @@ impl Directory {
             refuse_foreign(path)?;
         }
         let lock = lock(path)?;
-        let directory = Self { path: path.to_owned(), _lock: lock };
+        let directory = Self { path: path.to_owned(), lock };
         if is_new {
             directory.replace("format", FORMAT.as_bytes()).map_err(said)?;
         }

@@ -8,6 +8,8 @@ use agent_events::log::SendError;
 use std::io::BufRead as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The program of the child: owns a log until it is killed.
 pub fn play(dir: &Path) {
@@ -82,4 +84,36 @@ pub async fn a_directory_that_cannot_be_used_is_refused_with_a_remedy(bench: Ben
     // Nobody may write to /proc, not even root.
     let text = said(Path::new("/proc/agent-events/log"));
     check(text.contains("/proc/agent-events/log cannot be used") && text.contains("embedded.dir"), &text)
+}
+
+/// Between fork and exec a child holds copies of all open files of its parent, also of the one that is locked.
+pub async fn a_child_that_is_just_being_made_does_not_keep_the_directory(bench: Bench) -> Checked {
+    let mut dir = bench.close()?;
+    let enough = Arc::new(AtomicBool::new(false));
+    let makers: Vec<_> = (0..2)
+        .map(|_| {
+            let enough = enough.clone();
+            std::thread::spawn(move || {
+                while !enough.load(Ordering::Relaxed) {
+                    // What it gives does not matter, that it is made does.
+                    drop(Command::new("true").status());
+                }
+            })
+        })
+        .collect();
+    let mut all = Ok(());
+    for _ in 0..300 {
+        match Bench::embedded_in(dir).map_err(libtest_mimic::Failed::from).and_then(Bench::close) {
+            Ok(free) => dir = free,
+            Err(error) => {
+                all = Err(error);
+                break;
+            }
+        }
+    }
+    enough.store(true, Ordering::Relaxed);
+    for maker in makers {
+        maker.join().map_err(|_| "a thread that makes children panicked")?;
+    }
+    all
 }
