@@ -253,7 +253,8 @@ impl WatchCore {
             State::Waiting { until, .. } => Some(*until),
             State::Watching(w) => {
                 let impatient = w.pressed_since.map(|since| since + PATIENCE);
-                let ask_at = self.owed.as_ref().map(|owed| owed.ask_at);
+                let is_free = w.peek.is_none() && w.initial.is_none();
+                let ask_at = self.owed.as_ref().filter(|_| is_free).map(|owed| owed.ask_at);
                 impatient.into_iter().chain(self.again_at.map(|(at, _)| at)).chain(ask_at).min()
             }
             _ => None,
