@@ -139,6 +139,7 @@ impl WatchCore {
             (About::Watch, Some(true)) => self.failed(passing("watch"), None, Then::Watch, env),
             (About::Watch, _) => self.wait_for_poll(env),
             (About::MassDeletion(_, reason), Some(false)) => {
+                self.asks.reset();
                 self.park(self.missing_right("list"), Then::List(reason), env);
             }
             (About::MassDeletion(sweep, reason), None) if !matches!(response.status, Some(400..=428 | 430..=499)) => {

@@ -23,6 +23,11 @@ impl Backoff {
         floor + ceiling.saturating_sub(floor).mul_f64(chance.clamp(0.0, 1.0))
     }
 
+    /// Whether it was asked for a delay since it was reset.
+    pub(super) fn is_raised(&self) -> bool {
+        self.failures > 0
+    }
+
     pub(super) fn reset(&mut self) {
         self.failures = 0;
     }

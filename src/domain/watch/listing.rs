@@ -81,8 +81,6 @@ impl WatchCore {
         env: Env,
     ) {
         self.notices.push(Notice::Relist(reason));
-        // What was owed this list finds out anew.
-        self.owed = None;
         let (doubt, cause) = match doubt {
             Some((doubt, cause)) => (Some(doubt), cause),
             None => (None, reason),
@@ -270,6 +268,8 @@ impl WatchCore {
             self.suspects.iter().any(|(at, suspect)| *suspect == Suspect::Future || is_ahead(at))
         };
         rewound |= !is_confirm && rv.as_ref().is_some_and(is_other);
+        // What was owed this list finds out anew.
+        self.owed = None;
         let mut commit = Commit { begin_pass: true, probed: true, ..Commit::default() };
         let is_stream = self.kind().tracking() == Tracking::Stream;
         let newer = rv.as_ref().is_none_or(|rv| rv > position);

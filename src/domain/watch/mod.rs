@@ -347,7 +347,13 @@ impl WatchCore {
 
     /// Lists again at the next turn, whatever goes on, and writes these objects anew even where the index holds their
     /// version: the log does not say what it should.
-    pub fn resync(&mut self, reason: &'static str, suspects: Vec<(Name, Suspect)>) {
+    pub fn resync(&mut self, reason: &'static str, mut suspects: Vec<(Name, Suspect)>) {
+        let found = suspects.len();
+        // Two lists have said the same of whom a delete is owed, and another list would not make it known any better.
+        self.forget_owed(&mut suspects);
+        if suspects.is_empty() && found > 0 {
+            return;
+        }
         self.resync = Some(reason);
         self.suspects.extend(suspects);
     }
@@ -499,7 +505,9 @@ impl WatchCore {
 
     /// What went wrong last, until the API server answers well again: an outage, for people.
     pub fn trouble(&self) -> Option<&str> {
-        self.trouble.as_deref().or(self.owed.as_ref().map(|_| UNANSWERED))
+        let is_asked_again = self.asks.is_raised()
+            && matches!(&self.state, State::Reviewing(r) if matches!(r.about, About::MassDeletion(..)));
+        self.trouble.as_deref().or((self.owed.is_some() || is_asked_again).then_some(UNANSWERED))
     }
 
     fn failed(&mut self, reason: String, retry_after: Option<Duration>, then: Then, env: Env) {

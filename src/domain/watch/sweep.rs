@@ -1,6 +1,6 @@
 //! The end of a list: what it misses, how far that is believed, and the deletes that nobody reported.
 
-use super::asking::About;
+use super::asking::{About, Reviewing};
 use super::listing::Listing;
 use super::types::Rebasing;
 use super::watching::Watching;
@@ -67,6 +67,17 @@ impl WatchCore {
         }
         self.state = State::Sweeping(sweep);
         Step::Again
+    }
+
+    /// Leaves those of whom only the log says that they live, and whose delete waits for an answer, out of what an audit found.
+    pub(super) fn forget_owed(&self, suspects: &mut Vec<(Name, Suspect)>) {
+        let sweep = match &self.state {
+            State::Reviewing(Reviewing { about: About::MassDeletion(sweep, _), .. }) => Some(sweep),
+            _ => self.owed.as_ref().map(|owed| &owed.sweep),
+        };
+        let Some(sweep) = sweep else { return };
+        let owed: HashSet<&Arc<str>> = sweep.gone.as_slice().iter().collect();
+        suspects.retain(|(_, suspect)| !matches!(suspect, Suspect::Ghost(version) if owed.contains(&version.uid)));
     }
 
     pub(super) fn list_done(&mut self, mut l: Listing, stream: Option<Box<Watching>>, lent: Lent<'_>) -> Step {
@@ -139,6 +150,7 @@ impl WatchCore {
         let list = sweep.list.clone();
         // What a list could not show is neither written anew nor known to be gone: a later one is to end that.
         if !sweep.partial {
+            self.asks.reset();
             if capture.rebase.is_some() {
                 commit.rebase = Rebasing::Done;
             }

@@ -239,6 +239,61 @@ fn a_history_that_expires_while_deletes_wait_is_listed_and_doubted_anew() {
 }
 
 #[test]
+fn an_audit_that_finds_in_the_log_whose_delete_waits_makes_no_list() {
+    let ghost = |i: u64| {
+        let at = Name { namespace: "n".into(), name: format!("p{i:02}").into() };
+        (at, Suspect::Ghost(Version::new(format!("u{i}").into(), Rv::new(&(10 + i).to_string()))))
+    };
+    let mut kit = deferred();
+    kit.pass(60);
+    kit.tick();
+    assert_eq!(kit.asked(), "review list");
+    kit.core.resync("audit", (9..30).map(ghost).collect());
+    kit.answer(503, "");
+    kit.wait();
+    kit.core.resync("audit", (9..30).map(ghost).collect());
+    kit.tick();
+    assert_eq!(kit.asked(), "watch 200", "it says what two lists have said");
+    kit.core.resync("audit", vec![ghost(9), (ghost(1).0, Suspect::Anew)]);
+    kit.tick();
+    kit.wait();
+    assert_eq!(kit.asked(), "list at least 200", "of others it is news");
+}
+
+#[test]
+fn it_is_no_news_that_the_question_whose_answer_is_missing_is_asked_again() {
+    let mut kit = deferred();
+    for _ in 0..2 {
+        assert!(kit.core.trouble().is_some());
+        kit.wait();
+        assert_eq!((kit.asked().as_str(), kit.core.trouble().is_some()), ("review list", true));
+        kit.answer(503, "");
+        kit.wait();
+    }
+    kit.wait();
+    kit.review(false);
+    assert_eq!(kit.core.trouble(), None, "an answer is one, whatever it says");
+}
+
+#[test]
+fn a_list_that_decides_nothing_leaves_what_is_owed() {
+    let mut kit = deferred();
+    kit.input(Input::Broken("reset by peer".into()));
+    for _ in 0..2 {
+        kit.wait();
+        assert_eq!(kit.asked(), "probe 200");
+        kit.answer(504, &too_large());
+    }
+    kit.wait();
+    kit.list("240", &pods(0..9), "");
+    kit.wait();
+    assert_eq!((kit.asked().as_str(), kit.durable()), ("watch 200", "100"), "another server only lagged behind");
+    kit.wait();
+    kit.review(true);
+    assert_eq!((kit.written().len(), kit.durable()), (42, "200"));
+}
+
+#[test]
 fn a_second_list_declares_what_it_shows_beyond_the_first_and_nothing_else() {
     let mut kit = thirty();
     kit.list("200", &pods(0..9), "");
