@@ -38,7 +38,7 @@ pub struct Presence {
 impl Drop for Presence {
     /// Closing the file alone does not end it while a child that another thread is just making holds a copy of it.
     fn drop(&mut self) {
-        drop(flock(&self.file, FlockOperation::Unlock));
+        drop(self.file.unlock());
     }
 }
 

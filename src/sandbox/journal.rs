@@ -111,7 +111,7 @@ struct Lock(File);
 impl Drop for Lock {
     /// Closing the file alone does not end it while a child that another thread is just making holds a copy of it.
     fn drop(&mut self) {
-        drop(rustix::fs::flock(&self.0, rustix::fs::FlockOperation::Unlock));
+        drop(self.0.unlock());
     }
 }
 
