@@ -289,6 +289,9 @@ impl StreamHandler<ReadBatch> for SharedState {
         let oldest = batch.records.iter().map(|record| record.timestamp_ms).filter(|at| *at >= 0).min();
         let age = oldest.filter(|_| self.is_folded()).map(|at| clock::wall_ms() - at);
         self.lent.board.fold.folded(batch.records.len() as u64, age);
+        if let Some(age) = age {
+            self.lent.metrics.fold_age_seconds.observe(age.max(0) as f64 / 1000.0);
+        }
         if applied.foreign > 0 {
             tracing::warn!(records = applied.foreign, "records on our topics that are not ours are skipped");
         }

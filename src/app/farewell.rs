@@ -228,12 +228,12 @@ mod tests {
             while board.degraded().is_empty() {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
-            let account = board.accounts()["pods"];
+            let account = board.lanes()["pods"].account;
             assert_eq!((account.inferred, account.published + account.in_flight()), (2, 2), "at any moment");
             slot.discard();
         };
         tokio::join!(say(means, leaving), replaced);
-        let account = board.accounts()["pods"];
+        let account = board.lanes()["pods"].account;
         assert_eq!((account.received, account.inferred, account.published, account.coalesced), (0, 2, 2, 0));
         let is_delete = |r: &InRecord| r.value.as_ref().is_some_and(|v| v.starts_with(b"{\"op\":\"d\""));
         assert_eq!(log.dump(kit::TOPIC).iter().filter(|r| is_delete(r)).count(), 2);

@@ -11,9 +11,13 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Its name in the data directory.
 const PID_FILE: &str = "agent-events.pid";
+/// How often, and how long each time, a start waits for those who only look who is there.
+const LOOKS: u32 = 50;
+const LOOK: Duration = Duration::from_millis(2);
 
 /// Who works on a data directory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,7 +56,17 @@ impl Presence {
         let path = data_dir.join(PID_FILE);
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
         let file = file.map_err(|error| unusable(data_dir, &error))?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        let mut locked = flock(&file, FlockOperation::NonBlockingLockExclusive);
+        for _ in 0..LOOKS {
+            if locked != Err(rustix::io::Errno::WOULDBLOCK) || !matches!(look(data_dir), Ok(None)) {
+                break;
+            }
+            // Who only looks holds the file for that moment.
+            #[allow(clippy::disallowed_methods)] // a start has no runtime yet
+            std::thread::sleep(LOOK);
+            locked = flock(&file, FlockOperation::NonBlockingLockExclusive);
+        }
+        match locked {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => {
                 let who = look(data_dir).ok().flatten();
@@ -123,7 +137,10 @@ pub fn look(data_dir: &Path) -> Result<Option<Holder>, Failure> {
         Err(error) => return Err(wrong(&error)),
     };
     match flock(&file, FlockOperation::NonBlockingLockShared) {
-        Ok(()) => return Ok(None),
+        Ok(()) => {
+            drop(file.unlock());
+            return Ok(None);
+        }
         Err(rustix::io::Errno::WOULDBLOCK) => {}
         Err(error) => return Err(wrong(&error)),
     }
@@ -153,6 +170,7 @@ pub fn nobody(data_dir: &Path) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     #[test]
     fn a_directory_has_one_holder_and_a_leftover_file_means_nothing() {
@@ -167,6 +185,25 @@ mod tests {
         drop(first);
         assert_eq!(look(dir.path()), Ok(None));
         Presence::take(dir.path(), 7, None).expect("free again");
+    }
+
+    #[test]
+    fn those_who_only_look_keep_nobody_from_starting() {
+        let dir = tempfile::tempdir().expect("a directory");
+        drop(Presence::take(dir.path(), 1, None).expect("free"));
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while !is_over.load(Ordering::Relaxed) {
+                        drop(look(dir.path()));
+                    }
+                });
+            }
+            let refused = (0..2000).find_map(|at| Presence::take(dir.path(), at, None).err());
+            is_over.store(true, Ordering::Relaxed);
+            assert!(refused.is_none(), "{}", refused.map(|failure| failure.message).unwrap_or_default());
+        });
     }
 
     #[test]

@@ -73,6 +73,18 @@ pub struct Stats {
     pub account: Account,
 }
 
+impl Stats {
+    /// Adds those of another lane.
+    pub fn add(&mut self, other: &Self) {
+        let Self { pushed, acked, superseded, nacks, account } = other;
+        self.pushed += pushed;
+        self.acked += acked;
+        self.superseded += superseded;
+        self.nacks += nacks;
+        self.account.add(account);
+    }
+}
+
 /// What became of the changes that were reported. At every moment `received + inferred = filtered + published + coalesced +
 /// in flight`: reports enter it in the step in which their records enter the lane.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -28,7 +28,7 @@ const REASONS: &[&str] = &[
     "UnsupportedMediaType",
 ];
 /// Where the quotation of an object begins: as JSON or a Go struct, as a Go map, as the context of a decoder, as what a validation found.
-const QUOTES: &[&str] = &["{", "map[", "...|", "Invalid value:"];
+const QUOTES: &[&str] = &["{", "map[", "...|", "Invalid value:", "Unsupported value:", "Duplicate value:"];
 /// Longest sentence, in characters.
 const LONGEST: usize = 300;
 
@@ -73,6 +73,8 @@ mod tests {
             (r#"unable to decode {"data":{"password":"c4n4ry"}}"#, "unable to decode …"),
             (r#"cannot convert v1.Foo{Spec:"c4n4ry"}"#, "cannot convert v1.Foo…"),
             ("spec.pin: Invalid value: \"c4n4ry\": too short", "spec.pin: …"),
+            ("spec.pin: Unsupported value: \"c4n4ry\": supported values: \"a\"", "spec.pin: …"),
+            ("spec.pins[1]: Duplicate value: \"c4n4ry\"", "spec.pins[1]: …"),
             ("refused: map[password:c4n4ry]", "refused: …"),
             ("found in #10 byte of ...|c4n4ry|..., bigger context", "found in #10 byte of …"),
             ("login with password=c4n4ry failed", "login with password=[redacted] failed"),

@@ -36,8 +36,8 @@ pub(super) async fn readyz(State(faces): State<Faces>, uri: Uri) -> Response {
 
 /// `GET /metrics`.
 pub(super) async fn metrics(State(faces): State<Faces>) -> Response {
-    for (kind, account) in faces.board.accounts() {
-        faces.metrics.account(&kind, &account);
+    for (kind, stats) in faces.board.lanes() {
+        faces.metrics.lane(&kind, &stats);
     }
     ([(header::CONTENT_TYPE, OPEN_METRICS)], faces.metrics.render()).into_response()
 }

@@ -1,7 +1,7 @@
 //! The board: one row a watcher, one for the log, one for the fold. Written by actors, read by HTTP without asking anyone.
 
 use crate::domain::gap::Lasting;
-use crate::domain::lane::{Account, Lane, Usage};
+use crate::domain::lane::{Lane, Stats, Usage};
 use crate::domain::target::Target;
 use crate::domain::watch::Point;
 use crate::observe::clock;
@@ -421,13 +421,13 @@ impl Board {
         view
     }
 
-    /// What became of the changes of each kind (G10), in this life of the process.
-    pub fn accounts(&self) -> BTreeMap<String, Account> {
-        let mut accounts: BTreeMap<String, Account> = BTreeMap::new();
+    /// What became of the records and changes (G10) of each kind, in this life of the process.
+    pub fn lanes(&self) -> BTreeMap<String, Stats> {
+        let mut lanes: BTreeMap<String, Stats> = BTreeMap::new();
         let past = self.past.lock().unwrap_or_else(PoisonError::into_inner).clone();
         for row in self.watchers().into_iter().chain(past) {
-            accounts.entry(row.target.kind.id()).or_default().add(&row.lane.usage().stats.account);
+            lanes.entry(row.target.kind.id()).or_default().add(&row.lane.usage().stats);
         }
-        accounts
+        lanes
     }
 }

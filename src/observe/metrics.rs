@@ -1,6 +1,6 @@
 //! Metrics: names, labels and units in one place. Labels come from closed sets, never from object names.
 
-use crate::domain::lane::{Account, FILTERED};
+use crate::domain::lane::{Account, FILTERED, Stats};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
@@ -63,15 +63,6 @@ pub struct FoldResult {
     pub result: String,
 }
 
-/// Topic and result.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct TopicResult {
-    /// Topic with prefix.
-    pub topic: String,
-    /// `acked`, `failed`.
-    pub result: String,
-}
-
 /// A request to the API server.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ApiRequest {
@@ -116,9 +107,10 @@ pub struct Metrics {
     pub relists: Family<KindReason, Counter>,
     pub undecodable: Family<KindLabel, Counter>,
     pub watch_restarts: Family<KindLabel, Counter>,
-    pub records: Family<TopicResult, Counter>,
+    pub publish_records: Family<KindResult, Counter>,
+    pub publish_nacks: Family<KindLabel, Counter>,
     pub producers: Counter,
-    pub publish_seconds: Histogram,
+    pub fold_age_seconds: Histogram,
     pub checkpoints: Counter,
     pub fold_records: Family<FoldResult, Counter>,
     pub fold_save_failures: Counter,
@@ -148,10 +140,13 @@ impl Default for Metrics {
             relists: Family::default(),
             undecodable: Family::default(),
             watch_restarts: Family::default(),
-            records: Family::default(),
+            publish_records: Family::default(),
+            publish_nacks: Family::default(),
             producers: Counter::default(),
-            // Reported to acked: 1 ms to 33 s, doubling.
-            publish_seconds: Histogram::new(prometheus_client::metrics::histogram::exponential_buckets(0.001, 2.0, 16)),
+            // 1 ms to 33 s, doubling.
+            fold_age_seconds: Histogram::new(prometheus_client::metrics::histogram::exponential_buckets(
+                0.001, 2.0, 16,
+            )),
             checkpoints: Counter::default(),
             fold_records: Family::default(),
             fold_save_failures: Counter::default(),
@@ -176,9 +171,22 @@ impl Default for Metrics {
         r.register("relists", "Lists begun, by reason", metrics.relists.clone());
         r.register("undecodable", "Watch lines and list items that could not be read", metrics.undecodable.clone());
         r.register("watch_restarts", "Watches opened", metrics.watch_restarts.clone());
-        r.register("publish_records", "Records by topic and result", metrics.records.clone());
+        r.register(
+            "publish_records",
+            "Records that left the lanes: acked by the log, or superseded by a later one of their key",
+            metrics.publish_records.clone(),
+        );
+        r.register(
+            "publish_nacks",
+            "Times that the log refused or lost track of a record, and its lane began again there",
+            metrics.publish_nacks.clone(),
+        );
         r.register("producers", "Producers built: one, and one after each fatal error", metrics.producers.clone());
-        r.register("publish_latency_seconds", "From report to ack", metrics.publish_seconds.clone());
+        r.register(
+            "fold_age_seconds",
+            "From report to store: the age of the oldest record of a batch when it was folded",
+            metrics.fold_age_seconds.clone(),
+        );
         r.register("checkpoints", "Checkpoints written", metrics.checkpoints.clone());
         r.register(
             "fold_records",
@@ -237,8 +245,15 @@ impl Metrics {
         text
     }
 
-    /// Shows the account of a kind as it stands now.
-    pub fn account(&self, kind: &str, account: &Account) {
+    /// Shows what became of the records and changes of a kind, as it stands now.
+    pub fn lane(&self, kind: &str, stats: &Stats) {
+        let label = KindLabel { kind: kind.into() };
+        for (result, n) in [("acked", stats.acked), ("superseded", stats.superseded)] {
+            let labels = KindResult { kind: kind.into(), result: result.into() };
+            self.publish_records.get_or_create(&labels).inner().store(n, Ordering::Relaxed);
+        }
+        self.publish_nacks.get_or_create(&label).inner().store(stats.nacks, Ordering::Relaxed);
+        let account = &stats.account;
         let Account { received, inferred, filtered, published, coalesced, .. } = *account;
         let filtered = FILTERED.into_iter().zip(filtered).map(|(reason, n)| (Stage::filtered, reason, n));
         let stages = [
@@ -254,6 +269,6 @@ impl Metrics {
             self.changes.get_or_create(&labels).inner().store(n, Ordering::Relaxed);
         }
         let in_flight = i64::try_from(account.in_flight()).unwrap_or(i64::MAX);
-        self.in_flight.get_or_create(&KindLabel { kind: kind.into() }).set(in_flight);
+        self.in_flight.get_or_create(&label).set(in_flight);
     }
 }

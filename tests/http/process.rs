@@ -1,8 +1,10 @@
 //! Probes, metrics, the pipeline and the actors.
 
 use crate::kit::{Process, beside};
+use agent_events::domain::ack::Outcome;
 use agent_events::domain::kind::Kind;
 use agent_events::domain::lane::{Lane, Limits};
+use agent_events::domain::record::OutRecord;
 use agent_events::messages::control::{ActorControl, ChildStatus, ControlError, KillHow};
 use agent_events::messages::life::LifeState;
 use axum::body::Body;
@@ -116,7 +118,27 @@ fn metrics_are_open_metrics_and_every_board_row_is_in_the_pipeline() {
             "{}",
             metrics.text
         );
-        watcher(&process, "pods");
+        let row = watcher(&process, "pods");
+        let record = || OutRecord {
+            topic: "t".into(),
+            partition: 0,
+            key: "k".into(),
+            value: None,
+            headers: Vec::new(),
+            timestamp_ms: 0,
+        };
+        row.lane.push([record(), record()], None);
+        for (_, token) in row.lane.take(10, 1 << 20) {
+            token.settle(Outcome::Acked { partition: 0, offset: 0 });
+        }
+        let metrics = process.ops("/metrics").await.text;
+        for line in [
+            "agent_events_publish_records_total{kind=\"pods\",result=\"acked\"} 2",
+            "agent_events_publish_records_total{kind=\"pods\",result=\"superseded\"} 0",
+            "agent_events_publish_nacks_total{kind=\"pods\"} 0",
+        ] {
+            assert!(metrics.contains(line), "{line} is not in {metrics}");
+        }
         let pipeline = process.get("/api/v1/pipeline").await.json();
         assert_eq!((&pipeline["ready"], &pipeline["watchers"][0]["kind"]), (&false.into(), &"pods".into()));
     });

@@ -148,12 +148,14 @@ impl WatchCore {
         }
         let mut commit = Commit { position: Some(sweep.position.clone()), ..Commit::default() };
         let list = sweep.list.clone();
-        // What a list could not show is neither written anew nor known to be gone: a later one is to end that.
+        // What a list could not show is neither written anew nor known to be gone: a later one is to end that. Of a stream
+        // nobody could: each would write all the others anew once more, and what it could not show ends with its TTL.
+        let is_stream = self.redactor.kind().tracking() == Tracking::Stream;
+        if capture.rebase.is_some() && (is_stream || !sweep.partial) {
+            commit.rebase = Rebasing::Done;
+        }
         if !sweep.partial {
             self.asks.reset();
-            if capture.rebase.is_some() {
-                commit.rebase = Rebasing::Done;
-            }
             commit.defers = capture.deferred.then_some(false);
         }
         if std::mem::take(&mut sweep.covers_suspects) {

@@ -133,6 +133,28 @@ fn a_list_that_shows_not_everything_leaves_the_log_unsettled_until_one_does() {
 }
 
 #[test]
+fn a_stream_whose_list_is_never_readable_in_full_is_written_anew_once() {
+    let mut kit = Kit::of("events", config());
+    kit.list("10", &[item("a", "e1", 5), item("b", "e2", 6)], "");
+    kit.written();
+    kit.capture.rebase = Some(Rebase { reason: "rebase" });
+    kit.succeed();
+    let list = |kit: &mut Kit, rv| {
+        kit.list(rv, &[item("a", "e1", 5), "7".into()], "");
+        kit.answer(500, "");
+    };
+    list(&mut kit, "30");
+    assert_eq!((kit.written(), kit.durable()), (vec!["r e1@5 relist".to_owned()], "30"));
+    assert!(kit.gaps().contains(&"unreadable 10..30 deletes unknown".to_owned()), "said of what it does not show");
+    kit.wait();
+    kit.stream(&bookmark(31));
+    assert!(kit.wait() >= Duration::from_secs(60));
+    kit.wait();
+    list(&mut kit, "40");
+    assert_eq!((kit.written(), kit.durable()), (Vec::new(), "40"));
+}
+
+#[test]
 fn a_history_that_was_rewound_while_the_redaction_changed_is_noticed_all_the_same() {
     let mut kit = rebased("rebase");
     kit.answer(504, &too_large());
